@@ -1,0 +1,44 @@
+/* See alloc.h. The failure countdown is one relaxed atomic: noise next to malloc itself. */
+#include "base/alloc.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Atomic int64_t fail_countdown = -1;
+
+static bool must_fail(void) {
+    int64_t left = atomic_load_explicit(&fail_countdown, memory_order_relaxed);
+    if (left < 0) return false;
+    atomic_store_explicit(&fail_countdown, left - 1, memory_order_relaxed);
+    return left == 0;
+}
+
+void tt_alloc_fail_after(int64_t n) {
+    atomic_store(&fail_countdown, n);
+}
+
+void *tt_alloc(size_t size_bytes) {
+    return must_fail() ? NULL : calloc(1, size_bytes ? size_bytes : 1);
+}
+
+void *tt_alloc_aligned(size_t size_bytes) {
+    void *p = NULL;
+    if (must_fail() || posix_memalign(&p, TT_SIMD_ALIGN, size_bytes ? size_bytes : 1) != 0) return NULL;
+    return p;
+}
+
+void *tt_realloc(void *p, size_t size_bytes) {
+    return must_fail() ? NULL : realloc(p, size_bytes ? size_bytes : 1);
+}
+
+char *tt_strdup(const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = tt_alloc(size);
+    if (copy) memcpy(copy, text, size);
+    return copy;
+}
+
+void tt_free(void *p) {
+    free(p);
+}
