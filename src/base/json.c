@@ -1,5 +1,6 @@
-/* See json.h. json-c in JSON_TOKENER_STRICT mode still accepts some things the RFC does not (NaN, single
- * quotes); what it lets through here is harmless because every getter checks the type it needs. */
+/* See json.h. json-c in JSON_TOKENER_STRICT mode still accepts some things the RFC does not (NaN,
+ * single quotes); what it lets through here is harmless because every getter checks the type it
+ * needs. */
 #include "base/json.h"
 
 #include <limits.h>
@@ -9,8 +10,8 @@
 #include "base/file.h"
 #include "base/limits.h"
 
-/* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. Returns the length of the sequence
- * at p (n bytes left), 0 when it is malformed. */
+/* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. Returns the length of the
+ * sequence at p (n bytes left), 0 when it is malformed. */
 static size_t utf8_sequence(const unsigned char *p, size_t n) {
     if (p[0] < 0x80) return 1;
     if (p[0] < 0xc2) return 0;
@@ -46,6 +47,35 @@ static tt_status fail_at_offset(const char *text, size_t size, size_t offset, co
                       line, column, why);
 }
 
+/* json-c silently turns a whole number beyond 64 bits into the nearest one that fits: a seed nobody
+ * asked for. */
+static bool is_too_large(const char *digits, size_t n, bool is_negative) {
+    const char *limit = is_negative ? "9223372036854775808" : "18446744073709551615";
+    size_t limit_length = strlen(limit);
+    return n > limit_length || (n == limit_length && memcmp(digits, limit, n) > 0);
+}
+
+static bool has_too_large_integer(const char *text, size_t size, size_t *at) {
+    bool in_string = false;
+    for (size_t i = 0; i < size; i++) {
+        if (in_string && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            in_string = !in_string;
+        if (in_string || text[i] < '0' || text[i] > '9') continue;
+        size_t first = i;
+        while (i < size && text[i] >= '0' && text[i] <= '9') i++;
+        bool is_whole = i == size || !strchr(".eE", text[i]) || !text[i];
+        bool is_negative = first > 0 && text[first - 1] == '-';
+        bool is_fraction = first > 0 && strchr(".eE+", text[first - 1]) != NULL;
+        *at = first;
+        if (is_whole && !is_fraction && is_too_large(text + first, i - first, is_negative))
+            return true;
+        i--;
+    }
+    return false;
+}
+
 tt_status tt_json_parse(const char *text, size_t size, json_object **out, tt_err *err) {
     *out = NULL;
     size_t bad_at = 0;
@@ -54,6 +84,9 @@ tt_status tt_json_parse(const char *text, size_t size, json_object **out, tt_err
                        TT_MAX_JSON_BYTES);
     if (!tt_utf8_is_valid(text, size, &bad_at))
         return fail_at_offset(text, size, bad_at, "not valid UTF-8", err);
+    if (has_too_large_integer(text, size, &bad_at))
+        return fail_at_offset(text, size, bad_at, "a whole number that does not fit in 64 bits",
+                              err);
     struct json_tokener *tokener = json_tokener_new_ex(TT_MAX_JSON_DEPTH);
     if (!tokener) return tt_fail_nomem(err, "JSON parser", sizeof(void *));
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
@@ -66,7 +99,8 @@ tt_status tt_json_parse(const char *text, size_t size, json_object **out, tt_err
         end = size;
     }
     json_tokener_free(tokener);
-    if (problem == json_tokener_continue) return fail_at_offset(text, size, size, "it ends too early", err);
+    if (problem == json_tokener_continue)
+        return fail_at_offset(text, size, size, "it ends too early", err);
     if (problem != json_tokener_success)
         return fail_at_offset(text, size, end, json_tokener_error_desc(problem), err);
     while (end < size && strchr(" \t\r\n", text[end]) && text[end]) end++;
@@ -93,13 +127,19 @@ tt_status tt_json_read_file(const char *path, json_object **out, tt_err *err) {
 
 const char *tt_json_type_name(json_object *value) {
     switch (json_object_get_type(value)) {
-    case json_type_null: return "null";
-    case json_type_boolean: return "a boolean";
+    case json_type_null:
+        return "null";
+    case json_type_boolean:
+        return "a boolean";
     case json_type_double:
-    case json_type_int: return "a number";
-    case json_type_object: return "an object";
-    case json_type_array: return "an array";
-    case json_type_string: return "a string";
+    case json_type_int:
+        return "a number";
+    case json_type_object:
+        return "an object";
+    case json_type_array:
+        return "an array";
+    case json_type_string:
+        return "a string";
     }
     return "something unknown";
 }

@@ -11,4 +11,22 @@
 /* json-c recursion: our deepest legal document has 6 levels. */
 #define TT_MAX_JSON_DEPTH 32
 
+/* A picture's side: below 64 SDXL's own 8x VAE and three UNet levels leave nothing to look at; 4096
+ * is four times the trained side, and its activations already ask for tens of GB. Latents are
+ * pictures / 8. */
+#define TT_MIN_SIDE_PIXELS 64
+#define TT_MAX_SIDE_PIXELS 4096
+#define TT_SIDE_MULTIPLE   8
+/* The model was trained on 1000 noise levels: more steps than levels cannot be told apart. */
+#define TT_MAX_STEPS 1000
+/* Pictures of one job: they travel in one JSON answer. */
+#define TT_MAX_PICTURES 16
+/* Guidance people use is 1-15; far beyond, f32 latents still stay finite at 100. */
+#define TT_MAX_GUIDANCE 100
+/* A prompt: 75 tokens hold a few hundred bytes; this leaves room for long ones and stops pasted
+ * books. */
+#define TT_MAX_PROMPT_BYTES (64 * TT_KIB)
+/* A job's answer: sixteen 4096x4096 pictures of pure noise as PNG in base64 are 1.1 GB. */
+#define TT_MAX_JOB_OUTPUT_BYTES (1280 * TT_MIB)
+
 #endif
