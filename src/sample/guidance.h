@@ -1,0 +1,14 @@
+/* Classifier-free guidance: two predictions become one. */
+#ifndef TT_SAMPLE_GUIDANCE_H
+#define TT_SAMPLE_GUIDANCE_H
+
+#include <stdint.h>
+
+/* out = uncond + scale * (cond - uncond); with rescale > 0 blended with itself brought to cond's
+ * standard deviation over the whole picture (Lin et al. 2023, section 3.4; diffusers'
+ * rescale_noise_cfg): all n values are one picture [c, h, w] in any order. out may be uncond or
+ * cond. */
+void tt_guidance_combine(const float *uncond, const float *cond, float scale, float rescale,
+                         float *out, int64_t n);
+
+#endif
