@@ -201,7 +201,7 @@ static void decode(float *dst, const void *src, tt_dtype dtype, size_t n, bool w
         e5m2_decode(dst, src, n);
         return;
     default:
-        assert(!"tt_convert: source is not a floating type");
+        assert(0 && "tt_convert: source is not a floating type");
         return;
     }
 }
@@ -220,7 +220,7 @@ static void encode(void *dst, tt_dtype dtype, const float *src, size_t n, bool w
         f16_encode_plain((char *)dst + 2 * done, src + done, n - done);
         return;
     default:
-        assert(!"tt_convert: destination must be F32, BF16 or F16");
+        assert(0 && "tt_convert: destination must be F32, BF16 or F16");
         return;
     }
 }
