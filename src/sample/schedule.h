@@ -66,17 +66,12 @@ typedef struct tt_schedule_request {
     const char *name; /* one of the nine; NULL: "default" */
     int steps;        /* 1..train_steps; lcm's own grid: at most 50 */
     tt_schedule_grid grid;
-    bool truncate_exponential; /* whole timesteps of exponential are cut, not kept fractional (DPM,
-                                  UniPC) */
 } tt_schedule_request;
 
-/* Fills timesteps[steps] and sigmas[steps + 1] (the last is 0). TT_E_INVALID says what does not
- * fit. */
+/* Fills timesteps[steps] and sigmas[steps + 1], strictly falling; the last is 0. TT_E_INVALID says
+ * what does not fit. */
 tt_status tt_schedule_make(const tt_schedule_request *request, const tt_training *training,
                            const tt_noise_table *table, float *timesteps, float *sigmas,
                            tt_err *err);
-
-/* True when the name is one of the nine, canonical spelling. */
-bool tt_schedule_is_name(const char *name);
 
 #endif
