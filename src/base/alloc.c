@@ -24,7 +24,8 @@ void *tt_alloc(size_t size_bytes) {
 
 void *tt_alloc_aligned(size_t size_bytes) {
     void *p = NULL;
-    if (must_fail() || posix_memalign(&p, TT_SIMD_ALIGN, size_bytes ? size_bytes : 1) != 0) return NULL;
+    if (must_fail() || posix_memalign(&p, TT_SIMD_ALIGN, size_bytes ? size_bytes : 1) != 0)
+        return NULL;
     return p;
 }
 

@@ -1,5 +1,6 @@
 /* Heap memory, in one place so that sizes multiply through a checked helper and tests can make the
- * Nth allocation fail. Lifetimes (process, model, request, step) are named where memory is asked for. */
+ * Nth allocation fail. Lifetimes (process, model, request, step) are named where memory is asked
+ * for. */
 #ifndef TT_BASE_ALLOC_H
 #define TT_BASE_ALLOC_H
 
@@ -14,7 +15,8 @@ void *tt_alloc(size_t size_bytes);
 enum { TT_SIMD_ALIGN = 64 };
 void *tt_alloc_aligned(size_t size_bytes);
 
-/* Like realloc for memory from tt_alloc; the old block stays valid on NULL. New bytes are not zeroed. */
+/* Like realloc for memory from tt_alloc; the old block stays valid on NULL. New bytes are not
+ * zeroed. */
 void *tt_realloc(void *p, size_t size_bytes);
 
 char *tt_strdup(const char *text);

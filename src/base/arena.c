@@ -1,4 +1,5 @@
-/* See arena.h. Blocks of 64 KiB, larger ones for larger requests; nothing is ever given back singly. */
+/* See arena.h. Blocks of 64 KiB, larger ones for larger requests; nothing is ever given back
+ * singly. */
 #include "base/arena.h"
 
 #include <stdint.h>
@@ -29,7 +30,9 @@ void tt_arena_release(tt_arena *a) {
 
 static tt_arena_block *add_block(tt_arena *a, size_t size) {
     size_t capacity = size > BLOCK_BYTES ? size : BLOCK_BYTES;
-    tt_arena_block *b = tt_alloc(sizeof *b + capacity);
+    size_t total;
+    if (__builtin_add_overflow(sizeof(tt_arena_block), capacity, &total)) return NULL;
+    tt_arena_block *b = tt_alloc(total);
     if (!b) return NULL;
     b->capacity = capacity;
     b->next = a->blocks;
@@ -51,7 +54,7 @@ void *tt_arena_alloc(tt_arena *a, size_t size_bytes) {
 }
 
 char *tt_arena_strndup(tt_arena *a, const char *text, size_t length) {
-    char *copy = tt_arena_alloc(a, length + 1);
+    char *copy = length < SIZE_MAX ? tt_arena_alloc(a, length + 1) : NULL;
     if (copy) memcpy(copy, text, length);
     return copy;
 }

@@ -1,4 +1,5 @@
-/* A bump allocator for one lifetime: many small allocations, one release. Zeroed memory. One thread. */
+/* A bump allocator for one lifetime: many small allocations, one release. Zeroed memory. One
+ * thread. */
 #ifndef TT_BASE_ARENA_H
 #define TT_BASE_ARENA_H
 

@@ -1,4 +1,5 @@
-/* Included before everything else by the build: functions that have no bounds, no errors or no place here. */
+/* Included before everything else by the build: functions that have no bounds, no errors or no
+ * place here. */
 #ifndef TT_BASE_BANNED_H
 #define TT_BASE_BANNED_H
 

@@ -1,4 +1,5 @@
-/* See base64.h. OpenSSL's EVP_EncodeBlock does the same; base must not need OpenSSL for one loop. */
+/* See base64.h. OpenSSL's EVP_EncodeBlock does the same; base must not need OpenSSL for one loop.
+ */
 #include "base/base64.h"
 
 static const char ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -18,14 +18,22 @@ void tt_buf_release(tt_buf *b) {
     tt_buf_init(b, b->limit_bytes);
 }
 
+/* Double the old capacity, or just enough; never more than the limit and its NUL need. */
+static size_t next_capacity(const tt_buf *b, size_t needed) {
+    size_t doubled = b->capacity ? b->capacity : FIRST_CAPACITY_BYTES / 2;
+    if (__builtin_mul_overflow(doubled, 2, &doubled)) doubled = needed;
+    if (doubled > b->limit_bytes) doubled = b->limit_bytes + 1;
+    return doubled > needed ? doubled : needed;
+}
+
 tt_status tt_buf_reserve(tt_buf *b, size_t n, tt_err *err) {
-    if (n > b->limit_bytes || b->size > b->limit_bytes - n)
-        return tt_fail(err, TT_E_NOMEM, "buffer: %zu bytes wanted, the limit is %zu", b->size + n,
-                       b->limit_bytes);
-    size_t needed = b->size + n + 1;
+    size_t needed; /* with the NUL */
+    if (__builtin_add_overflow(b->size, n, &needed) || needed > b->limit_bytes ||
+        __builtin_add_overflow(needed, 1, &needed))
+        return tt_fail(err, TT_E_NOMEM, "buffer: %zu more bytes after %zu, the limit is %zu", n,
+                       b->size, b->limit_bytes);
     if (needed <= b->capacity) return TT_OK;
-    size_t capacity = b->capacity ? b->capacity : FIRST_CAPACITY_BYTES;
-    while (capacity < needed) capacity *= 2;
+    size_t capacity = next_capacity(b, needed);
     char *data = tt_realloc(b->data, capacity);
     if (!data) return tt_fail_nomem(err, "buffer", capacity);
     b->data = data;

@@ -1,5 +1,5 @@
-/* A growable run of bytes with a ceiling. Always NUL-terminated one past `size`, so text can be read as a
- * C string. The caller owns the struct; one thread at a time. */
+/* A growable run of bytes with a ceiling. Always NUL-terminated one past `size`, so text can be
+ * read as a C string. The caller owns the struct; one thread at a time. */
 #ifndef TT_BASE_BUF_H
 #define TT_BASE_BUF_H
 

@@ -1,36 +1,53 @@
-/* The error record. Its one design decision: no allocation and no ownership, a message is a bounded array
- * in the caller's frame. The price is that long sentences are cut; 512 bytes hold every one we write. */
+/* The error record. Its one design decision: no allocation and no ownership, a message is a bounded
+ * array in the caller's frame. The price is that long sentences are cut; 512 bytes hold every one
+ * we write. */
 #include "base/err.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Control characters would let a file name or a tensor name write its own log lines. */
-static void make_printable(char *text) {
-    for (unsigned char *p = (unsigned char *)text; *p; p++)
-        if (*p < ' ' || *p == 0x7f) *p = '?';
+#include "base/utf8.h"
+
+/* U+0000 to U+001F, U+007F and, in two bytes, U+0080 to U+009F. */
+static bool is_control(const unsigned char *p, size_t length) {
+    if (length == 1) return p[0] < ' ' || p[0] == 0x7f;
+    return length == 2 && p[0] == 0xc2 && p[1] < 0xa0;
 }
 
-/* A cut in the middle of a UTF-8 sequence would make the whole message invalid JSON later. */
-static void drop_partial_utf8(char *text) {
-    size_t length = strlen(text);
-    size_t start = length;
-    while (start > 0 && ((unsigned char)text[start - 1] & 0xc0) == 0x80) start--;
-    if (start == 0) return;
-    unsigned char lead = (unsigned char)text[start - 1];
-    size_t expected = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
-    if (length - (start - 1) < expected) text[start - 1] = '\0';
+/* Control characters would let a file name or a tensor name write its own log lines or steer a
+ * terminal; bytes that are not UTF-8 would make the message invalid JSON later. Both become '?'; a
+ * sequence that the end of the array cut in two is dropped. Works in place: no replacement is
+ * longer. */
+static void make_printable(char *text, bool was_cut) {
+    size_t size = strlen(text), to = 0;
+    for (size_t from = 0; from < size;) {
+        size_t length = tt_utf8_sequence(text + from, size - from);
+        bool is_tail = size - from < 4 && (unsigned char)text[from] >= 0xc2;
+        if (length == 0 && was_cut && is_tail) break;
+        if (length == 0 || is_control((unsigned char *)text + from, length)) {
+            text[to++] = '?';
+            from += length ? length : 1;
+        } else {
+            memmove(text + to, text + from, length);
+            to += length;
+            from += length;
+        }
+    }
+    text[to] = '\0';
 }
 
 static tt_status fail_va(tt_err *err, tt_status code, int64_t position, const char *format,
                          va_list args) {
     if (!err) return code;
+    char message[TT_ERR_MESSAGE_BYTES]; /* not err->message: an argument may point there */
+    int wanted = vsnprintf(message, sizeof message, format, args);
+    if (wanted < 0) message[0] = '\0';
+    make_printable(message, wanted >= (int)sizeof message);
     err->code = code;
     err->position = position;
-    int wanted = vsnprintf(err->message, sizeof err->message, format, args);
-    if (wanted >= (int)sizeof err->message) drop_partial_utf8(err->message);
-    make_printable(err->message);
+    memcpy(err->message, message, sizeof message);
     return code;
 }
 

@@ -1,4 +1,5 @@
-/* How the inside of the house reports failure: fill a tt_err, return its code, forward with TT_TRY. */
+/* How the inside of the house reports failure: fill a tt_err, return its code, forward with TT_TRY.
+ */
 #ifndef TT_BASE_ERR_H
 #define TT_BASE_ERR_H
 
@@ -7,8 +8,9 @@
 #include "tintype/error.h"
 
 /* Fills `err` (may be NULL) with a printf-style sentence and returns `code`. The message is cut at
- * TT_ERR_MESSAGE_BYTES on a UTF-8 boundary; control characters become '?', so that text from outside
- * cannot forge log lines. */
+ * TT_ERR_MESSAGE_BYTES on a UTF-8 boundary; control characters and bytes that are not UTF-8 become
+ * '?', so that text from outside cannot forge log lines or break JSON. Arguments may point into
+ * `err`. */
 tt_status tt_fail(tt_err *err, tt_status code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -27,17 +29,17 @@ tt_status tt_fail_prefix(tt_err *err, tt_status code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Returns the failure of `call` to the caller of this function. */
-#define TT_TRY(call)                                                                               \
-    do {                                                                                           \
-        tt_status tt_try_status_ = (call);                                                         \
-        if (tt_try_status_ != TT_OK) return tt_try_status_;                                        \
+#define TT_TRY(call)                                        \
+    do {                                                    \
+        tt_status tt_try_status_ = (call);                  \
+        if (tt_try_status_ != TT_OK) return tt_try_status_; \
     } while (0)
 
 /* Stores the failure of `call` in the local `status` and goes to the local label `out`. */
-#define TT_TRY_OUT(call)                                                                           \
-    do {                                                                                           \
-        status = (call);                                                                           \
-        if (status != TT_OK) goto out;                                                             \
+#define TT_TRY_OUT(call)               \
+    do {                               \
+        status = (call);               \
+        if (status != TT_OK) goto out; \
     } while (0)
 
 #endif

@@ -9,13 +9,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { READ_CHUNK_BYTES = 64 * 1024 };
+enum {
+    READ_CHUNK_BYTES = 64 * 1024,
+    MAX_PART_NAMES = 100, /* leftovers and other threads with the same path */
+};
 
 static tt_status read_all(int fd, const char *path, tt_buf *out, tt_err *err) {
     for (;;) {
-        TT_TRY(tt_buf_reserve(out, READ_CHUNK_BYTES < out->limit_bytes - out->size
-                                       ? READ_CHUNK_BYTES
-                                       : out->limit_bytes - out->size,
+        TT_TRY(tt_buf_reserve(out,
+                              READ_CHUNK_BYTES < out->limit_bytes - out->size
+                                  ? READ_CHUNK_BYTES
+                                  : out->limit_bytes - out->size,
                               err));
         size_t room = out->capacity - out->size - 1;
         if (room > out->limit_bytes - out->size) room = out->limit_bytes - out->size;
@@ -64,20 +68,32 @@ static bool is_special(const char *path) {
     return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
 }
 
+/* Creates a new file beside `path`, whatever a crash or another thread left there; its name goes to
+ * `name`. */
+static tt_status create_beside(const char *path, char name[PATH_MAX], int *fd, tt_err *err) {
+    for (int attempt = 0; attempt < MAX_PART_NAMES; attempt++) {
+        int n = snprintf(name, PATH_MAX, "%s.%ld-%d.part", path, (long)getpid(), attempt);
+        if (n < 0 || n >= PATH_MAX) return tt_fail(err, TT_E_INVALID, "path too long: %s", path);
+        *fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        if (*fd >= 0) return TT_OK;
+        if (errno != EEXIST) break;
+    }
+    return tt_fail_errno(err, "cannot write", path);
+}
+
+static tt_status write_in_place(const char *path, const void *bytes, size_t size, tt_err *err) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return tt_fail_errno(err, "cannot write", path);
+    return write_and_close(fd, path, bytes, size, false, err);
+}
+
 tt_status tt_file_write(const char *path, const void *bytes, size_t size, tt_err *err) {
     if (tt_file_is_directory(path))
         return tt_fail(err, TT_E_INVALID, "cannot write %s: it is a directory", path);
-    if (is_special(path)) {
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0) return tt_fail_errno(err, "cannot write", path);
-        return write_and_close(fd, path, bytes, size, false, err);
-    }
+    if (is_special(path)) return write_in_place(path, bytes, size, err);
     char temporary[PATH_MAX];
-    int n = snprintf(temporary, sizeof temporary, "%s.%ld.part", path, (long)getpid());
-    if (n < 0 || (size_t)n >= sizeof temporary)
-        return tt_fail(err, TT_E_INVALID, "path too long: %s", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0) return tt_fail_errno(err, "cannot write", path);
+    int fd;
+    TT_TRY(create_beside(path, temporary, &fd, err));
     tt_status status = write_and_close(fd, path, bytes, size, true, err);
     if (status == TT_OK && rename(temporary, path) != 0)
         status = tt_fail_errno(err, "cannot write", path);

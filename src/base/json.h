@@ -1,7 +1,8 @@
-/* JSON through json-c, with the strictness and the error positions it lacks by default.
+/* JSON in json-c's trees, read with the strictness and the error positions that json-c lacks.
  *
- * Objects are json-c's; the caller puts the root with json_object_put. Getters read one member, say what was
- * expected and found, and leave *out unchanged when the member is absent or null (so *out is the default). */
+ * Objects are json-c's; the caller puts the root with json_object_put. Getters read one member, say
+ * what was expected and found, and leave *out unchanged when the member is absent or null (so *out
+ * is the default). */
 #ifndef TT_BASE_JSON_H
 #define TT_BASE_JSON_H
 
@@ -10,9 +11,13 @@
 #include <stddef.h>
 
 #include "base/buf.h"
+#include "base/utf8.h" /* tt_utf8_is_valid: JSON text is UTF-8 */
 
-/* Parses exactly one JSON value: valid UTF-8, no comments, no trailing commas, no trailing bytes, depth <=
- * TT_MAX_JSON_DEPTH. The error's position is a byte offset and its text has "line L, column C". */
+/* Parses exactly one value, strictly by RFC 8259: valid UTF-8, no comments, no trailing commas or
+ * bytes, no NaN, no lone surrogates; no name twice in one object; nesting <= TT_MAX_JSON_DEPTH; at
+ * most TT_MAX_JSON_BYTES. Whole numbers of 64 bits (signed or unsigned) are exact. TT_E_FORMAT's
+ * position is a byte offset and its text has "line L, column C" (columns count bytes). *out is NULL
+ * for null and on failure. */
 tt_status tt_json_parse(const char *text, size_t size, json_object **out, tt_err *err);
 tt_status tt_json_read_file(const char *path, json_object **out, tt_err *err);
 
@@ -27,8 +32,5 @@ tt_status tt_json_append_string(tt_buf *b, const char *text, size_t size, tt_err
 
 /* The English name of a JSON value's type, for messages: "a string", "an object"... */
 const char *tt_json_type_name(json_object *value);
-
-/* True when the bytes are well-formed UTF-8; *bad_at gets the offset of the first bad byte. */
-bool tt_utf8_is_valid(const char *text, size_t size, size_t *bad_at);
 
 #endif

@@ -1,0 +1,88 @@
+/* Base64 against the vectors of RFC 4648, section 10, and an independent decoder. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/base64.h"
+
+static void rfc4648_vectors(void **state) {
+    (void)state;
+    static const char *const VECTORS[][2] = {
+        {"", ""},
+        {"f", "Zg=="},
+        {"fo", "Zm8="},
+        {"foo", "Zm9v"},
+        {"foob", "Zm9vYg=="},
+        {"fooba", "Zm9vYmE="},
+        {"foobar", "Zm9vYmFy"},
+    };
+    for (size_t i = 0; i < sizeof VECTORS / sizeof VECTORS[0]; i++) {
+        tt_buf b;
+        tt_buf_init(&b, 64);
+        const char *plain = VECTORS[i][0];
+        assert_int_equal(tt_base64_append(&b, plain, strlen(plain), NULL), TT_OK);
+        assert_string_equal(b.data, VECTORS[i][1]);
+        tt_buf_release(&b);
+    }
+}
+
+static int value_of(char c) {
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* Bit by bit, unlike the encoder. Returns the number of bytes. */
+static size_t decode(const char *text, size_t size, unsigned char *out) {
+    size_t n_bits = 0;
+    for (size_t i = 0; i < size && text[i] != '='; i++) {
+        int v = value_of(text[i]);
+        assert_true(v >= 0);
+        for (int bit = 5; bit >= 0; bit--, n_bits++) {
+            if (n_bits % 8 == 0) out[n_bits / 8] = 0;
+            if (v >> bit & 1) out[n_bits / 8] |= (unsigned char)(0x80 >> n_bits % 8);
+        }
+    }
+    return n_bits / 8;
+}
+
+static void every_length_and_byte_comes_back(void **state) {
+    (void)state;
+    unsigned char bytes[300], back[304];
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)(i * 151 + 7);
+    for (size_t size = 0; size <= sizeof bytes; size++) {
+        tt_buf b;
+        tt_buf_init(&b, 1024);
+        assert_int_equal(tt_base64_append(&b, bytes, size, NULL), TT_OK);
+        assert_int_equal(b.size, (size + 2) / 3 * 4);
+        assert_int_equal(decode(b.data, b.size, back), size);
+        if (size) assert_memory_equal(back, bytes, size);
+        tt_buf_release(&b);
+    }
+}
+
+static void it_appends_and_respects_the_limit(void **state) {
+    (void)state;
+    tt_buf b;
+    tt_buf_init(&b, 9);
+    assert_int_equal(tt_buf_puts(&b, "\"", NULL), TT_OK);
+    assert_int_equal(tt_base64_append(&b, "foobar", 6, NULL), TT_OK);
+    assert_string_equal(b.data, "\"Zm9vYmFy");
+    assert_int_equal(tt_base64_append(&b, "f", 1, NULL), TT_E_NOMEM);
+    assert_string_equal(b.data, "\"Zm9vYmFy");
+    tt_buf_release(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rfc4648_vectors),
+        cmocka_unit_test(every_length_and_byte_comes_back),
+        cmocka_unit_test(it_appends_and_respects_the_limit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
