@@ -1,16 +1,19 @@
-/* The contract of every operation that the networks are built from, and the back-end that runs them.
+/* The contract of every operation that the networks are built from, and the back-end that runs
+ * them.
  *
- * Back-ends: tensor/ref (plain C: the truth the others are tested against) and tensor/cpu (oneDNN). A back-end
- * is a table of functions (tt_backend) chosen once in tt_ops_open; model code never knows which one runs.
+ * Back-ends: tensor/ref (plain C: the truth the others are tested against) and tensor/cpu (oneDNN).
+ * A back-end is a table of functions (tt_backend) chosen once in tt_ops_open; model code never
+ * knows which one runs.
  *
- * Rehearsal. A network's forward pass is ordinary code that asks for scratch tensors and calls operations. Run
- * once between tt_ops_plan_begin and tt_ops_plan_end it computes nothing: scratch only counts its peak, and
- * back-ends make the primitives they will need. The real run then finds all memory and every primitive ready,
- * so the denoise loop allocates nothing. In rehearsal the `data` of scratch tensors must not be touched.
+ * Rehearsal. A network's forward pass is ordinary code that asks for scratch tensors and calls
+ * operations. Run once between tt_ops_plan_begin and tt_ops_plan_end it computes nothing: scratch
+ * only counts its peak, and back-ends make the primitives they will need. The real run then finds
+ * all memory and every primitive ready, so the denoise loop allocates nothing. In rehearsal the
+ * `data` of scratch tensors must not be touched.
  *
- * Numbers: activations are all of the engine's dtype (f32 or bf16); sums, norms, softmax and activations are
- * f32 inside; results round once on the way out. No operation works in place unless it says so: y must not overlap an
- * input. Results do not depend on the number of threads.
+ * Numbers: activations are all of the engine's dtype (f32 or bf16); sums, norms, softmax and
+ * activations are f32 inside; results round once on the way out. No operation works in place unless
+ * it says so: y must not overlap an input. Results do not depend on the number of threads.
  *
  * Threads: one thread owns a tt_ops and everything made with it; back-ends use more inside. */
 #ifndef TT_TENSOR_OPS_H
@@ -40,8 +43,12 @@ int tt_ops_threads(const tt_ops *ops);
 /* True where bf16 arithmetic is native, so that it is faster than f32 and not an emulation. */
 bool tt_cpu_has_bf16(void);
 
-/* ---- scratch: step lifetime ------------------------------------------------------------------------- */
+/* ---- scratch: step lifetime
+ * ------------------------------------------------------------------------- */
 
+/* Call before the first operation of a pass that was planned earlier (plan_begin does it too):
+ * tells the back-end's thread library how many threads this engine uses. */
+void tt_ops_begin(tt_ops *ops);
 /* Starts rehearsal. Nothing may be allocated from scratch at this moment. */
 void tt_ops_plan_begin(tt_ops *ops);
 /* Ends rehearsal and makes the scratch block as large as the peak seen (it never shrinks). */
@@ -49,34 +56,37 @@ tt_status tt_ops_plan_end(tt_ops *ops, tt_err *err);
 bool tt_ops_is_planning(const tt_ops *ops);
 size_t tt_ops_scratch_bytes(const tt_ops *ops); /* size of the scratch block */
 
-/* A tensor of the engine's dtype in scratch; free it in any order. Fails with TT_E_NOMEM outside the plan. */
+/* A tensor of the engine's dtype in scratch; free it in any order. Fails with TT_E_NOMEM outside
+ * the plan. */
 tt_status tt_scratch_new(tt_ops *ops, int64_t n, int64_t h, int64_t w, int64_t c, tt_tensor *out,
                          tt_err *err);
 void tt_scratch_free(tt_ops *ops, tt_tensor *t); /* t->data becomes NULL; a NULL data is fine */
-void tt_scratch_reset(tt_ops *ops);              /* frees everything: after a failed or cancelled pass */
+void tt_scratch_reset(tt_ops *ops); /* frees everything: after a failed or cancelled pass */
 
-/* ---- weights: process lifetime ---------------------------------------------------------------------- */
+/* ---- weights: process lifetime
+ * ---------------------------------------------------------------------- */
 
-/* Host arrays of tt_ops_dtype(ops) (linear, conv, embedding) or f32 (bias, norms); copied and packed, so the
- * caller may free them at once. bias may be NULL. */
-tt_status tt_weight_linear(tt_ops *ops, const void *w /* [n_out, n_in] */, const float *bias, int64_t n_out,
-                           int64_t n_in, tt_weight **out, tt_err *err);
+/* Host arrays of tt_ops_dtype(ops) (linear, conv, embedding) or f32 (bias, norms); copied and
+ * packed, so the caller may free them at once. bias may be NULL. */
+tt_status tt_weight_linear(tt_ops *ops, const void *w /* [n_out, n_in] */, const float *bias,
+                           int64_t n_out, int64_t n_in, tt_weight **out, tt_err *err);
 typedef struct tt_conv_shape {
     int64_t c_out, c_in;
-    int kernel;                            /* square: 1 or 3 */
-    int stride;                            /* 1 or 2 */
+    int kernel; /* square: 1 or 3 */
+    int stride; /* 1 or 2 */
     int pad_top, pad_left, pad_bottom, pad_right;
 } tt_conv_shape;
 tt_status tt_weight_conv(tt_ops *ops, const void *w /* [c_out, c_in, k, k] */, const float *bias,
                          const tt_conv_shape *shape, tt_weight **out, tt_err *err);
-tt_status tt_weight_norm(tt_ops *ops, const float *gamma, const float *beta, int64_t c, tt_weight **out,
-                         tt_err *err);
-tt_status tt_weight_embedding(tt_ops *ops, const void *table /* [rows, c] */, int64_t rows, int64_t c,
-                              tt_weight **out, tt_err *err);
+tt_status tt_weight_norm(tt_ops *ops, const float *gamma, const float *beta, int64_t c,
+                         tt_weight **out, tt_err *err);
+tt_status tt_weight_embedding(tt_ops *ops, const void *table /* [rows, c] */, int64_t rows,
+                              int64_t c, tt_weight **out, tt_err *err);
 void tt_weight_free(tt_ops *ops, tt_weight *w); /* NULL is fine */
 size_t tt_ops_weight_bytes(const tt_ops *ops);  /* of all live weights */
 
-/* ---- operations ------------------------------------------------------------------------------------- */
+/* ---- operations
+ * ------------------------------------------------------------------------------------- */
 
 typedef enum tt_activation {
     TT_ACT_NONE,
@@ -87,7 +97,8 @@ typedef enum tt_activation {
     TT_ACT_RELU,
 } tt_activation;
 
-/* y = act(product + bias) * mul + add; all optional. mul and add have y's shape and must not overlap y. */
+/* y = act(product + bias) * mul + add; all optional. mul and add have y's shape and must not
+ * overlap y. */
 typedef struct tt_epilogue {
     tt_activation act;
     const tt_tensor *mul;
@@ -99,16 +110,16 @@ tt_status tt_op_upload(tt_ops *ops, const float *host, tt_tensor *y, tt_err *err
 tt_status tt_op_download(tt_ops *ops, const tt_tensor *x, float *host, tt_err *err);
 
 /* y[r, o] = sum_i x[r, i] w[o, i]; rows are all of n, h, w. epilogue may be NULL. */
-tt_status tt_op_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x, const tt_epilogue *epilogue,
-                       tt_tensor *y, tt_err *err);
+tt_status tt_op_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
+                       const tt_epilogue *epilogue, tt_tensor *y, tt_err *err);
 
 /* Cross-correlation as in torch.nn.Conv2d; y->h, y->w must be what shape and x give. */
-tt_status tt_op_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x, const tt_epilogue *epilogue,
-                     tt_tensor *y, tt_err *err);
+tt_status tt_op_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
+                     const tt_epilogue *epilogue, tt_tensor *y, tt_err *err);
 
-/* GroupNorm over (h, w, c/groups) of x + add, biased variance, then gamma, beta, then SiLU if asked.
- * add: NULL or [n, 1, 1, stride >= c], one value per picture and channel (the ResBlock's time embedding): picture i
- * reads add->c * i + add_offset onwards. */
+/* GroupNorm over (h, w, c/groups) of x + add, biased variance, then gamma, beta, then SiLU if
+ * asked. add: NULL or [n, 1, 1, stride >= c], one value per picture and channel (the ResBlock's
+ * time embedding): picture i reads add->c * i + add_offset onwards. */
 typedef struct tt_group_norm {
     int64_t groups;
     float eps;
@@ -116,15 +127,16 @@ typedef struct tt_group_norm {
     const tt_tensor *add;
     int64_t add_offset;
 } tt_group_norm;
-tt_status tt_op_group_norm(tt_ops *ops, const tt_weight *w, const tt_group_norm *args, const tt_tensor *x,
+tt_status tt_op_group_norm(tt_ops *ops, const tt_weight *w, const tt_group_norm *args,
+                           const tt_tensor *x, tt_tensor *y, tt_err *err);
+
+tt_status tt_op_layer_norm(tt_ops *ops, const tt_weight *w, float eps, const tt_tensor *x,
                            tt_tensor *y, tt_err *err);
 
-tt_status tt_op_layer_norm(tt_ops *ops, const tt_weight *w, float eps, const tt_tensor *x, tt_tensor *y,
-                           tt_err *err);
-
-/* softmax(q k^T / sqrt(head_dim)) v per picture and head; never a score matrix beyond a cache-sized block.
- * Head i of q is columns q_offset + i * head_dim of q's rows, likewise k and v (so that q, k, v may be parts of
- * one fused projection). y: [n, tokens of q, heads * head_dim]. causal: query t sees keys 0..t. */
+/* softmax(q k^T / sqrt(head_dim)) v per picture and head; never a score matrix beyond a cache-sized
+ * block. Head i of q is columns q_offset + i * head_dim of q's rows, likewise k and v (so that q,
+ * k, v may be parts of one fused projection). y: [n, tokens of q, heads * head_dim]. causal: query
+ * t sees keys 0..t. */
 typedef struct tt_attention {
     const tt_tensor *q, *k, *v;
     int64_t q_offset, k_offset, v_offset;
@@ -133,17 +145,20 @@ typedef struct tt_attention {
 } tt_attention;
 tt_status tt_op_attention(tt_ops *ops, const tt_attention *args, tt_tensor *y, tt_err *err);
 
-/* y[n, t] = table[ids[n * tokens + t]] + positions[t]; ids on the host, each below the table's rows. */
-tt_status tt_op_embed(tt_ops *ops, const tt_weight *table, const tt_weight *positions, const int32_t *ids,
-                      tt_tensor *y, tt_err *err);
+/* y[n, t] = table[ids[n * tokens + t]] + positions[t]; ids on the host, each below the table's
+ * rows. */
+tt_status tt_op_embed(tt_ops *ops, const tt_weight *table, const tt_weight *positions,
+                      const int32_t *ids, tt_tensor *y, tt_err *err);
 
 /* Nearest neighbour to exactly y->h x y->w, as torch: source row = floor(row * x->h / y->h). */
 tt_status tt_op_upsample(tt_ops *ops, const tt_tensor *x, tt_tensor *y, tt_err *err);
 
 /* y = [a, b] along channels. */
-tt_status tt_op_concat(tt_ops *ops, const tt_tensor *a, const tt_tensor *b, tt_tensor *y, tt_err *err);
+tt_status tt_op_concat(tt_ops *ops, const tt_tensor *a, const tt_tensor *b, tt_tensor *y,
+                       tt_err *err);
 
 /* y = act(x), elementwise; y may be x. */
-tt_status tt_op_activate(tt_ops *ops, tt_activation act, const tt_tensor *x, tt_tensor *y, tt_err *err);
+tt_status tt_op_activate(tt_ops *ops, tt_activation act, const tt_tensor *x, tt_tensor *y,
+                         tt_err *err);
 
 #endif

@@ -24,8 +24,9 @@ typedef enum tt_dtype {
     TT_DTYPE_COUNT
 } tt_dtype;
 
-/* Activations: [n, h, w, c], c fastest, no gaps; n pictures (or CFG halves), h*w positions, c channels.
- * A token matrix [n, tokens, c] is h = 1, w = tokens. `data` is borrowed from a scratch or request arena. */
+/* Activations: [n, h, w, c], c fastest, no gaps; n pictures (or CFG halves), h*w positions, c
+ * channels. A token matrix [n, tokens, c] is h = 1, w = tokens. `data` is borrowed from a scratch
+ * or request arena. */
 typedef struct tt_tensor {
     void *data;
     tt_dtype dtype; /* TT_F32 or TT_BF16 */
@@ -45,8 +46,8 @@ static inline int64_t tt_tensor_count(const tt_tensor *t) {
 size_t tt_dtype_size(tt_dtype dtype);      /* bytes per element */
 const char *tt_dtype_name(tt_dtype dtype); /* as safetensors spells it: "F32", "BF16"... */
 
-/* dst[i] = src[i] converted, through f32, rounding to nearest even. dst_dtype: TT_F32 or TT_BF16 (F16 too);
- * src_dtype: any floating type. `src` may be unaligned; the two must not overlap. */
+/* dst[i] = src[i] converted, through f32, rounding to nearest even. dst_dtype: TT_F32 or TT_BF16
+ * (F16 too); src_dtype: any floating type. `src` may be unaligned; the two must not overlap. */
 void tt_convert(void *dst, tt_dtype dst_dtype, const void *src, tt_dtype src_dtype, size_t count);
 
 /* Single values. */
@@ -62,7 +63,8 @@ static inline uint16_t tt_f32_to_bf16(float v) {
         float f;
         uint32_t u;
     } bits = {.f = v};
-    if ((bits.u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits.u >> 16 | 0x40); /* quiet NaN */
+    if ((bits.u & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)(bits.u >> 16 | 0x40); /* quiet NaN */
     return (uint16_t)((bits.u + 0x7fffu + (bits.u >> 16 & 1)) >> 16);
 }
 

@@ -1,0 +1,71 @@
+/* Inside the tensor room: what a back-end must provide, and what ops.c keeps for it. */
+#ifndef TT_TENSOR_BACKEND_H
+#define TT_TENSOR_BACKEND_H
+
+#include "tensor/ops.h"
+#include "tensor/scratch.h"
+
+typedef enum tt_weight_kind {
+    TT_WEIGHT_LINEAR,
+    TT_WEIGHT_CONV,
+    TT_WEIGHT_NORM,
+    TT_WEIGHT_EMBEDDING,
+} tt_weight_kind;
+
+struct tt_weight {
+    tt_weight_kind kind;
+    int64_t n_out,
+        n_in; /* linear: rows, columns; conv: c_out, c_in; norm: c, 1; embedding: c, rows */
+    tt_conv_shape conv; /* TT_WEIGHT_CONV only */
+    void *data;        /* the matrix, kernel or table, as the back-end packed it; gamma for norms */
+    float *bias;       /* f32 [n_out]: bias or beta; NULL when there is none */
+    size_t size_bytes; /* of data and bias */
+    void *packed;      /* the back-end's own description of data; NULL where data is plain */
+};
+
+/* Every function may assume what ops.c has checked: shapes agree, dtypes are the engine's, no
+ * overlap. While ops->scratch.measuring they must not touch activations, only prepare. */
+typedef struct tt_backend {
+    const char *name;
+    tt_status (*open)(tt_ops *ops, tt_err *err);
+    void (*close)(tt_ops *ops);
+    /* Called before each pass's first operation: thread counts and the like. May be NULL. */
+    void (*begin)(tt_ops *ops);
+    tt_status (*pack_linear)(tt_ops *, tt_weight *, const void *w, tt_err *);
+    tt_status (*pack_conv)(tt_ops *, tt_weight *, const void *w, tt_err *);
+    void (*unpack)(tt_ops *, tt_weight *); /* frees `packed`; may be NULL */
+    tt_status (*linear)(tt_ops *, const tt_weight *, const tt_tensor *x, const tt_epilogue *,
+                        tt_tensor *y, tt_err *);
+    tt_status (*conv)(tt_ops *, const tt_weight *, const tt_tensor *x, const tt_epilogue *,
+                      tt_tensor *y, tt_err *);
+    tt_status (*group_norm)(tt_ops *, const tt_weight *, const tt_group_norm *, const tt_tensor *x,
+                            tt_tensor *y, tt_err *);
+    tt_status (*layer_norm)(tt_ops *, const tt_weight *, float eps, const tt_tensor *x,
+                            tt_tensor *y, tt_err *);
+    tt_status (*attention)(tt_ops *, const tt_attention *, tt_tensor *y, tt_err *);
+    tt_status (*activate)(tt_ops *, tt_activation, const tt_tensor *x, tt_tensor *y, tt_err *);
+    tt_status (*embed)(tt_ops *, const tt_weight *table, const tt_weight *positions,
+                       const int32_t *ids, tt_tensor *y, tt_err *);
+    tt_status (*upsample)(tt_ops *, const tt_tensor *x, tt_tensor *y, tt_err *);
+    tt_status (*concat)(tt_ops *, const tt_tensor *a, const tt_tensor *b, tt_tensor *y, tt_err *);
+    tt_status (*upload)(tt_ops *, const float *host, tt_tensor *y, tt_err *);
+    tt_status (*download)(tt_ops *, const tt_tensor *x, float *host, tt_err *);
+} tt_backend;
+
+struct tt_ops {
+    const tt_backend *backend;
+    void *state; /* the back-end's */
+    tt_dtype dtype;
+    int n_threads;
+    size_t weight_bytes;
+    tt_scratch scratch;
+};
+
+extern const tt_backend tt__backend_ref;
+extern const tt_backend tt__backend_cpu;
+
+/* Copies n elements of size bytes into fresh aligned memory at weight->data and counts it. */
+tt_status tt__weight_copy(tt_ops *ops, tt_weight *w, const void *data, size_t count, size_t size,
+                          tt_err *err);
+
+#endif

@@ -1,0 +1,112 @@
+/* The table of the CPU back-end, its state, and the operations that are one call of a kernel. */
+#include "tensor/cpu/cpu.h"
+
+#include <omp.h>
+
+#include "base/alloc.h"
+#include "tensor/ref/ref.h"
+
+#if defined(__x86_64__)
+bool tt_cpu_has_bf16(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512bf16") || __builtin_cpu_supports("amx-bf16");
+}
+
+const tt_cpu_kernels *tt__cpu_kernels(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        return &tt__kernels_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &tt__kernels_avx2;
+    return &tt__kernels_base;
+}
+#else
+bool tt_cpu_has_bf16(void) {
+    return false;
+}
+
+const tt_cpu_kernels *tt__cpu_kernels(void) {
+    return &tt__kernels_base;
+}
+#endif
+
+static void close_cpu(tt_ops *ops) {
+    tt_cpu_state *state = ops->state;
+    if (!state) return;
+    tt__cpu_cache_free(state->cache);
+    tt__dnn_close(state->dnn);
+    tt_free(state);
+    ops->state = NULL;
+}
+
+static tt_status open_cpu(tt_ops *ops, tt_err *err) {
+    tt_cpu_state *state = tt_alloc(sizeof *state);
+    if (!state) return tt_fail_nomem(err, "the CPU back-end", sizeof *state);
+    ops->state = state;
+    state->kernels = tt__cpu_kernels();
+    omp_set_num_threads(ops->n_threads);
+    tt_status status = tt__dnn_open(&state->dnn, err);
+    if (status == TT_OK) status = tt__cpu_cache_new(&state->cache, err);
+    if (status != TT_OK) close_cpu(ops);
+    return status;
+}
+
+static void begin(tt_ops *ops) {
+    omp_set_num_threads(ops->n_threads);
+    tt__cpu_cache_trim(tt__cpu_state(ops)->cache);
+}
+
+enum { ROWS_PER_TASK = 16, ELEMENTS_PER_TASK = 1 << 14 };
+
+static char *element(const tt_tensor *t, int64_t i) {
+    return (char *)t->data + (size_t)i * tt_dtype_size(t->dtype);
+}
+
+static tt_status layer_norm(tt_ops *ops, const tt_weight *w, float eps, const tt_tensor *x,
+                            tt_tensor *y, tt_err *err) {
+    (void)err;
+    if (ops->scratch.measuring) return TT_OK;
+    const tt_cpu_kernels *kernels = tt__cpu_state(ops)->kernels;
+    int64_t rows = tt_tensor_rows(x);
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < rows; row += ROWS_PER_TASK)
+        kernels->layer_norm(element(x, row * x->c), element(y, row * x->c), ops->dtype == TT_BF16,
+                            rows - row < ROWS_PER_TASK ? rows - row : ROWS_PER_TASK, x->c, w->data,
+                            w->bias, eps);
+    return TT_OK;
+}
+
+static tt_status activate(tt_ops *ops, tt_activation act, const tt_tensor *x, tt_tensor *y,
+                          tt_err *err) {
+    (void)err;
+    if (ops->scratch.measuring) return TT_OK;
+    const tt_cpu_kernels *kernels = tt__cpu_state(ops)->kernels;
+    int64_t count = tt_tensor_count(x);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < count; i += ELEMENTS_PER_TASK)
+        kernels->activate(act, element(x, i), element(y, i), ops->dtype == TT_BF16,
+                          count - i < ELEMENTS_PER_TASK ? count - i : ELEMENTS_PER_TASK);
+    return TT_OK;
+}
+
+const tt_backend tt__backend_cpu = {
+    .name = "cpu",
+    .open = open_cpu,
+    .close = close_cpu,
+    .begin = begin,
+    .pack_linear = tt__cpu_pack_linear,
+    .pack_conv = tt__cpu_pack_conv,
+    .unpack = tt__cpu_unpack,
+    .linear = tt__cpu_linear,
+    .conv = tt__cpu_conv,
+    .group_norm = tt__cpu_group_norm,
+    .layer_norm = layer_norm,
+    .attention = tt__cpu_attention,
+    .activate = activate,
+    /* memory copies and table look-ups: the reference is as good as it gets */
+    .embed = tt__ref_embed,
+    .upsample = tt__ref_upsample,
+    .concat = tt__ref_concat,
+    .upload = tt__ref_upload,
+    .download = tt__ref_download,
+};

@@ -1,0 +1,39 @@
+/* The CPU back-end: oneDNN for products and convolutions, own kernels for the rest, OpenMP for
+ * threads. */
+#ifndef TT_TENSOR_CPU_CPU_H
+#define TT_TENSOR_CPU_CPU_H
+
+#include "tensor/backend.h"
+#include "tensor/cpu/kernels.h"
+#include "tensor/cpu/onednn.h"
+
+typedef struct tt_cpu_cache tt_cpu_cache; /* primitives by spec */
+
+typedef struct tt_cpu_state {
+    tt_dnn *dnn;
+    tt_cpu_cache *cache;
+    const tt_cpu_kernels *kernels;
+} tt_cpu_state;
+
+static inline tt_cpu_state *tt__cpu_state(tt_ops *ops) {
+    return ops->state;
+}
+
+/* products.c: everything that is a oneDNN primitive */
+tt_status tt__cpu_cache_new(tt_cpu_cache **out, tt_err *err);
+void tt__cpu_cache_free(tt_cpu_cache *cache);
+/* Drops all primitives when many have gathered (a long-lived process that sees many sizes). */
+void tt__cpu_cache_trim(tt_cpu_cache *cache);
+tt_status tt__cpu_pack_linear(tt_ops *, tt_weight *, const void *w, tt_err *);
+tt_status tt__cpu_pack_conv(tt_ops *, tt_weight *, const void *w, tt_err *);
+void tt__cpu_unpack(tt_ops *, tt_weight *);
+tt_status tt__cpu_linear(tt_ops *, const tt_weight *, const tt_tensor *x, const tt_epilogue *,
+                         tt_tensor *y, tt_err *);
+tt_status tt__cpu_conv(tt_ops *, const tt_weight *, const tt_tensor *x, const tt_epilogue *,
+                       tt_tensor *y, tt_err *);
+
+tt_status tt__cpu_group_norm(tt_ops *, const tt_weight *, const tt_group_norm *, const tt_tensor *x,
+                             tt_tensor *y, tt_err *);
+tt_status tt__cpu_attention(tt_ops *, const tt_attention *, tt_tensor *y, tt_err *);
+
+#endif

@@ -1,0 +1,183 @@
+/* Matrix products and convolutions of the CPU back-end.
+ *
+ * A weight is packed once, in the layout oneDNN prefers for a middle-sized problem; primitives for
+ * the sizes that occur are made at first use (in rehearsal) and kept in a table keyed by everything
+ * that went into them. A 1x1 convolution without stride or padding is a matrix product in NHWC, and
+ * is packed as one. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "tensor/cpu/cpu.h"
+
+/* The problem size for which layouts are chosen: rows of a product, rows and columns of a picture.
+ */
+enum { TYPICAL_ROWS = 512, TYPICAL_SIDE = 32 };
+
+enum {
+    CACHE_SLOTS = 8192,                 /* a power of two */
+    CACHE_TRIM_AT = CACHE_SLOTS * 3 / 8 /* a UNet and VAE of one size need about 150 */
+};
+
+typedef struct slot {
+    tt_dnn_spec spec;
+    tt_dnn_primitive *primitive; /* NULL: free */
+} slot;
+
+struct tt_cpu_cache {
+    int n;
+    slot slots[CACHE_SLOTS];
+};
+
+tt_status tt__cpu_cache_new(tt_cpu_cache **out, tt_err *err) {
+    *out = tt_alloc(sizeof **out);
+    return *out ? TT_OK : tt_fail_nomem(err, "the table of primitives", sizeof **out);
+}
+
+static void clear(tt_cpu_cache *cache) {
+    for (int i = 0; i < CACHE_SLOTS; i++) {
+        tt__dnn_primitive_free(cache->slots[i].primitive);
+        cache->slots[i].primitive = NULL;
+    }
+    cache->n = 0;
+}
+
+void tt__cpu_cache_free(tt_cpu_cache *cache) {
+    if (!cache) return;
+    clear(cache);
+    tt_free(cache);
+}
+
+void tt__cpu_cache_trim(tt_cpu_cache *cache) {
+    if (cache->n >= CACHE_TRIM_AT) clear(cache);
+}
+
+/* FNV-1a over the bytes of the spec (which has no indeterminate padding, see onednn.h). */
+static size_t hash_of(const tt_dnn_spec *spec) {
+    const unsigned char *p = (const unsigned char *)spec;
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < sizeof *spec; i++) hash = (hash ^ p[i]) * 1099511628211u;
+    return (size_t)(hash ^ hash >> 32);
+}
+
+/* The primitive for spec, made now if this is the first time. */
+static tt_status primitive_for(tt_cpu_state *state, const tt_dnn_spec *spec,
+                               const tt_dnn_layout *layout, tt_dnn_primitive **out, tt_err *err) {
+    tt_cpu_cache *cache = state->cache;
+    size_t at = hash_of(spec) & (CACHE_SLOTS - 1);
+    while (cache->slots[at].primitive) {
+        if (memcmp(&cache->slots[at].spec, spec, sizeof *spec) == 0) {
+            *out = cache->slots[at].primitive;
+            return TT_OK;
+        }
+        at = (at + 1) & (CACHE_SLOTS - 1);
+    }
+    if (cache->n > CACHE_SLOTS * 3 / 4)
+        return tt_fail(err, TT_E_INTERNAL, "more than %d kernels in one pass", cache->n);
+    TT_TRY(tt__dnn_primitive_new(state->dnn, spec, layout, out, err));
+    cache->slots[at] = (slot){*spec, *out};
+    cache->n++;
+    return TT_OK;
+}
+
+static void product_spec(const tt_ops *ops, const tt_weight *w, int64_t rows, tt_dnn_spec *s) {
+    memset(s, 0, sizeof *s);
+    s->n = rows;
+    s->h = s->w = 1;
+    s->c_in = w->n_in;
+    s->c_out = w->n_out;
+    s->dtype = (int32_t)ops->dtype;
+    s->has_bias = w->bias != NULL;
+}
+
+static void conv_spec(const tt_ops *ops, const tt_weight *w, int64_t n, int64_t height,
+                      int64_t width, tt_dnn_spec *s) {
+    product_spec(ops, w, n, s);
+    s->h = height;
+    s->w = width;
+    s->kernel = w->conv.kernel;
+    s->stride = w->conv.stride;
+    s->pad_top = w->conv.pad_top;
+    s->pad_left = w->conv.pad_left;
+    s->pad_bottom = w->conv.pad_bottom;
+    s->pad_right = w->conv.pad_right;
+}
+
+static void spec_epilogue(const tt_epilogue *e, tt_dnn_spec *s) {
+    s->act = (int32_t)e->act;
+    s->has_mul = e->mul != NULL;
+    s->has_add = e->add != NULL;
+}
+
+static tt_status pack(tt_ops *ops, tt_weight *w, const tt_dnn_spec *spec, const void *plain,
+                      tt_err *err) {
+    tt_dnn_layout *layout;
+    size_t size;
+    TT_TRY(tt__dnn_pack(tt__cpu_state(ops)->dnn, spec, plain, &layout, &w->data, &size, err));
+    w->packed = layout;
+    w->size_bytes += size;
+    ops->weight_bytes += size;
+    return TT_OK;
+}
+
+tt_status tt__cpu_pack_linear(tt_ops *ops, tt_weight *w, const void *plain, tt_err *err) {
+    tt_dnn_spec spec;
+    product_spec(ops, w, TYPICAL_ROWS, &spec);
+    return pack(ops, w, &spec, plain, err);
+}
+
+static bool is_product(const tt_conv_shape *s) {
+    return s->kernel == 1 && s->stride == 1 && s->pad_top == 0 && s->pad_left == 0 &&
+           s->pad_bottom == 0 && s->pad_right == 0;
+}
+
+tt_status tt__cpu_pack_conv(tt_ops *ops, tt_weight *w, const void *plain, tt_err *err) {
+    tt_dnn_spec spec;
+    if (is_product(&w->conv)) return tt__cpu_pack_linear(ops, w, plain, err);
+    conv_spec(ops, w, 1, TYPICAL_SIDE, TYPICAL_SIDE, &spec);
+    return pack(ops, w, &spec, plain, err);
+}
+
+void tt__cpu_unpack(tt_ops *ops, tt_weight *w) {
+    (void)ops;
+    tt__dnn_layout_free(w->packed);
+    w->packed = NULL;
+}
+
+static tt_status run(tt_ops *ops, const tt_dnn_spec *spec, const tt_weight *w, const tt_tensor *x,
+                     const tt_epilogue *e, tt_tensor *y, tt_err *err) {
+    tt_cpu_state *state = tt__cpu_state(ops);
+    tt_dnn_primitive *primitive;
+    void *scratch = NULL;
+    TT_TRY(primitive_for(state, spec, w->packed, &primitive, err));
+    TT_TRY(tt_scratch_take(&ops->scratch, tt__dnn_scratch_bytes(primitive), &scratch, err));
+    tt_status status = TT_OK;
+    if (!ops->scratch.measuring) {
+        const tt_dnn_args args = {.x = x->data,
+                                  .weights = w->data,
+                                  .bias = w->bias,
+                                  .mul = e->mul ? e->mul->data : NULL,
+                                  .add = e->add ? e->add->data : NULL,
+                                  .y = y->data,
+                                  .scratch = scratch};
+        status = tt__dnn_run(state->dnn, primitive, &args, err);
+    }
+    tt_scratch_give(&ops->scratch, scratch);
+    return status;
+}
+
+tt_status tt__cpu_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x, const tt_epilogue *e,
+                         tt_tensor *y, tt_err *err) {
+    tt_dnn_spec spec;
+    product_spec(ops, w, tt_tensor_rows(x), &spec);
+    spec_epilogue(e, &spec);
+    return run(ops, &spec, w, x, e, y, err);
+}
+
+tt_status tt__cpu_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x, const tt_epilogue *e,
+                       tt_tensor *y, tt_err *err) {
+    tt_dnn_spec spec;
+    if (is_product(&w->conv)) return tt__cpu_linear(ops, w, x, e, y, err);
+    conv_spec(ops, w, x->n, x->h, x->w, &spec);
+    spec_epilogue(e, &spec);
+    return run(ops, &spec, w, x, e, y, err);
+}

@@ -1,0 +1,335 @@
+/* The front of every operation: checks that shapes fit, so that back-ends may assume it, and
+ * dispatches. A check that fails here is a programming error of a network or a model whose tensors
+ * contradict each other; both get a sentence with the two shapes. */
+#include "tensor/ops.h"
+
+#include <sched.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "tensor/backend.h"
+
+enum { MAX_THREADS = 256 }; /* more never helped a picture; bounds the per-thread scratch */
+
+static int available_threads(void) {
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
+}
+
+tt_status tt_ops_open(const tt_ops_options *options, tt_ops **out, tt_err *err) {
+    *out = NULL;
+    if (options->dtype != TT_F32 && options->dtype != TT_BF16)
+        return tt_fail(err, TT_E_UNSUPPORTED, "compute type %s: expected F32 or BF16",
+                       tt_dtype_name(options->dtype));
+    if (options->n_threads < 0 || options->n_threads > MAX_THREADS)
+        return tt_fail(err, TT_E_INVALID, "threads: expected 0 to %d, found %d", MAX_THREADS,
+                       options->n_threads);
+    tt_ops *ops = tt_alloc(sizeof *ops);
+    if (!ops) return tt_fail_nomem(err, "the compute back-end", sizeof *ops);
+    ops->backend = options->backend == TT_BACKEND_REF ? &tt__backend_ref : &tt__backend_cpu;
+    ops->dtype = options->dtype;
+    ops->n_threads = options->n_threads ? options->n_threads : available_threads();
+    tt_status status = ops->backend->open(ops, err);
+    if (status != TT_OK) {
+        tt_free(ops);
+        return status;
+    }
+    *out = ops;
+    return TT_OK;
+}
+
+void tt_ops_close(tt_ops *ops) {
+    if (!ops) return;
+    ops->backend->close(ops);
+    tt_scratch_release(&ops->scratch);
+    tt_free(ops);
+}
+
+tt_dtype tt_ops_dtype(const tt_ops *ops) {
+    return ops->dtype;
+}
+int tt_ops_threads(const tt_ops *ops) {
+    return ops->n_threads;
+}
+size_t tt_ops_weight_bytes(const tt_ops *ops) {
+    return ops->weight_bytes;
+}
+size_t tt_ops_scratch_bytes(const tt_ops *ops) {
+    return ops->scratch.capacity;
+}
+
+/* ---- scratch
+ * ---------------------------------------------------------------------------------------- */
+
+void tt_ops_begin(tt_ops *ops) {
+    if (ops->backend->begin) ops->backend->begin(ops);
+}
+
+void tt_ops_plan_begin(tt_ops *ops) {
+    tt_ops_begin(ops);
+    tt_scratch_measure(&ops->scratch);
+}
+
+tt_status tt_ops_plan_end(tt_ops *ops, tt_err *err) {
+    return tt_scratch_make(&ops->scratch, err);
+}
+
+bool tt_ops_is_planning(const tt_ops *ops) {
+    return ops->scratch.measuring;
+}
+
+tt_status tt_scratch_new(tt_ops *ops, int64_t n, int64_t h, int64_t w, int64_t c, tt_tensor *out,
+                         tt_err *err) {
+    int64_t count = 0;
+    *out = (tt_tensor){.dtype = ops->dtype, .n = n, .h = h, .w = w, .c = c};
+    if (n < 1 || h < 1 || w < 1 || c < 1 || !tt_mul_i64(n, h, &count) ||
+        !tt_mul_i64(count, w, &count) || !tt_mul_i64(count, c, &count) || count > INT64_MAX / 8)
+        return tt_fail(err, TT_E_INVALID, "tensor [%lld, %lld, %lld, %lld]: not a possible size",
+                       (long long)n, (long long)h, (long long)w, (long long)c);
+    return tt_scratch_take(&ops->scratch, (size_t)count * tt_dtype_size(ops->dtype), &out->data,
+                           err);
+}
+
+void tt_scratch_free(tt_ops *ops, tt_tensor *t) {
+    if (t->data) tt_scratch_give(&ops->scratch, t->data);
+    t->data = NULL;
+}
+
+void tt_scratch_reset(tt_ops *ops) {
+    ops->scratch.n_pieces = 0;
+    ops->scratch.measuring = false;
+}
+
+/* ---- weights
+ * ---------------------------------------------------------------------------------------- */
+
+tt_status tt__weight_copy(tt_ops *ops, tt_weight *w, const void *data, size_t count, size_t size,
+                          tt_err *err) {
+    size_t bytes = 0;
+    if (!tt_mul_size(count, size, &bytes)) return tt_fail_nomem(err, "a weight", SIZE_MAX);
+    w->data = tt_alloc_aligned(bytes);
+    if (!w->data) return tt_fail_nomem(err, "a weight", bytes);
+    memcpy(w->data, data, bytes);
+    w->size_bytes += bytes;
+    ops->weight_bytes += bytes;
+    return TT_OK;
+}
+
+static tt_status copy_bias(tt_ops *ops, tt_weight *w, const float *bias, tt_err *err) {
+    if (!bias) return TT_OK;
+    size_t bytes = (size_t)w->n_out * sizeof *bias;
+    w->bias = tt_alloc_aligned(bytes);
+    if (!w->bias) return tt_fail_nomem(err, "a bias", bytes);
+    memcpy(w->bias, bias, bytes);
+    w->size_bytes += bytes;
+    ops->weight_bytes += bytes;
+    return TT_OK;
+}
+
+static tt_status new_weight(tt_ops *ops, tt_weight_kind kind, int64_t n_out, int64_t n_in,
+                            const float *bias, tt_weight **out, tt_err *err) {
+    *out = NULL;
+    if (n_out < 1 || n_in < 1)
+        return tt_fail(err, TT_E_INVALID, "weight [%lld, %lld]: not a possible size",
+                       (long long)n_out, (long long)n_in);
+    tt_weight *w = tt_alloc(sizeof *w);
+    if (!w) return tt_fail_nomem(err, "a weight", sizeof *w);
+    *w = (tt_weight){.kind = kind, .n_out = n_out, .n_in = n_in};
+    tt_status status = copy_bias(ops, w, bias, err);
+    if (status == TT_OK)
+        *out = w;
+    else
+        tt_weight_free(ops, w);
+    return status;
+}
+
+/* Keeps *out NULL unless packing succeeded. */
+static tt_status finish_weight(tt_ops *ops, tt_status status, tt_weight **out) {
+    if (status == TT_OK) return TT_OK;
+    tt_weight_free(ops, *out);
+    *out = NULL;
+    return status;
+}
+
+tt_status tt_weight_linear(tt_ops *ops, const void *w, const float *bias, int64_t n_out,
+                           int64_t n_in, tt_weight **out, tt_err *err) {
+    TT_TRY(new_weight(ops, TT_WEIGHT_LINEAR, n_out, n_in, bias, out, err));
+    return finish_weight(ops, ops->backend->pack_linear(ops, *out, w, err), out);
+}
+
+tt_status tt_weight_conv(tt_ops *ops, const void *w, const float *bias, const tt_conv_shape *shape,
+                         tt_weight **out, tt_err *err) {
+    *out = NULL;
+    if ((shape->kernel != 1 && shape->kernel != 3) || shape->stride < 1 || shape->stride > 2)
+        return tt_fail(err, TT_E_UNSUPPORTED,
+                       "convolution %dx%d stride %d: expected 1 or 3, 1 or 2", shape->kernel,
+                       shape->kernel, shape->stride);
+    TT_TRY(new_weight(ops, TT_WEIGHT_CONV, shape->c_out, shape->c_in, bias, out, err));
+    (*out)->conv = *shape;
+    return finish_weight(ops, ops->backend->pack_conv(ops, *out, w, err), out);
+}
+
+tt_status tt_weight_norm(tt_ops *ops, const float *gamma, const float *beta, int64_t c,
+                         tt_weight **out, tt_err *err) {
+    TT_TRY(new_weight(ops, TT_WEIGHT_NORM, c, 1, beta, out, err));
+    return finish_weight(ops, tt__weight_copy(ops, *out, gamma, (size_t)c, sizeof *gamma, err),
+                         out);
+}
+
+tt_status tt_weight_embedding(tt_ops *ops, const void *table, int64_t rows, int64_t c,
+                              tt_weight **out, tt_err *err) {
+    TT_TRY(new_weight(ops, TT_WEIGHT_EMBEDDING, c, rows, NULL, out, err));
+    return finish_weight(
+        ops, tt__weight_copy(ops, *out, table, (size_t)(rows * c), tt_dtype_size(ops->dtype), err),
+        out);
+}
+
+void tt_weight_free(tt_ops *ops, tt_weight *w) {
+    if (!w) return;
+    if (ops->backend->unpack) ops->backend->unpack(ops, w);
+    ops->weight_bytes -= w->size_bytes;
+    tt_free(w->data);
+    tt_free(w->bias);
+    tt_free(w);
+}
+
+/* ---- operations
+ * ------------------------------------------------------------------------------------- */
+
+static bool same_shape(const tt_tensor *a, const tt_tensor *b) {
+    return a->n == b->n && a->h == b->h && a->w == b->w && a->c == b->c;
+}
+
+static tt_status wrong_shape(const char *op, const char *what, const tt_tensor *found, int64_t n,
+                             int64_t h, int64_t w, int64_t c, tt_err *err) {
+    return tt_fail(err, TT_E_INTERNAL,
+                   "%s: %s is [%lld, %lld, %lld, %lld], expected [%lld, %lld, %lld, %lld]", op,
+                   what, (long long)found->n, (long long)found->h, (long long)found->w,
+                   (long long)found->c, (long long)n, (long long)h, (long long)w, (long long)c);
+}
+
+static tt_status expect(const char *op, const char *what, const tt_tensor *t, int64_t n, int64_t h,
+                        int64_t w, int64_t c, tt_err *err) {
+    if (t->n == n && t->h == h && t->w == w && t->c == c) return TT_OK;
+    return wrong_shape(op, what, t, n, h, w, c, err);
+}
+
+static tt_status check_epilogue(const char *op, const tt_epilogue *e, const tt_tensor *y,
+                                tt_err *err) {
+    if (e->mul && !same_shape(e->mul, y))
+        return wrong_shape(op, "mul", e->mul, y->n, y->h, y->w, y->c, err);
+    if (e->add && !same_shape(e->add, y))
+        return wrong_shape(op, "add", e->add, y->n, y->h, y->w, y->c, err);
+    return TT_OK;
+}
+
+static const tt_epilogue NO_EPILOGUE = {.act = TT_ACT_NONE};
+
+tt_status tt_op_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
+                       const tt_epilogue *epilogue, tt_tensor *y, tt_err *err) {
+    const tt_epilogue *e = epilogue ? epilogue : &NO_EPILOGUE;
+    TT_TRY(expect("linear", "x", x, x->n, x->h, x->w, w->n_in, err));
+    TT_TRY(expect("linear", "y", y, x->n, x->h, x->w, w->n_out, err));
+    TT_TRY(check_epilogue("linear", e, y, err));
+    return ops->backend->linear(ops, w, x, e, y, err);
+}
+
+static int64_t conv_out(int64_t size, int pad_before, int pad_after, const tt_conv_shape *s) {
+    return (size + pad_before + pad_after - s->kernel) / s->stride + 1;
+}
+
+tt_status tt_op_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
+                     const tt_epilogue *epilogue, tt_tensor *y, tt_err *err) {
+    const tt_epilogue *e = epilogue ? epilogue : &NO_EPILOGUE;
+    const tt_conv_shape *s = &w->conv;
+    TT_TRY(expect("conv", "x", x, x->n, x->h, x->w, w->n_in, err));
+    TT_TRY(expect("conv", "y", y, x->n, conv_out(x->h, s->pad_top, s->pad_bottom, s),
+                  conv_out(x->w, s->pad_left, s->pad_right, s), w->n_out, err));
+    TT_TRY(check_epilogue("conv", e, y, err));
+    return ops->backend->conv(ops, w, x, e, y, err);
+}
+
+tt_status tt_op_group_norm(tt_ops *ops, const tt_weight *w, const tt_group_norm *args,
+                           const tt_tensor *x, tt_tensor *y, tt_err *err) {
+    if (args->groups < 1 || w->n_out % args->groups != 0)
+        return tt_fail(err, TT_E_INVALID,
+                       "group norm: %lld channels do not divide into %lld groups",
+                       (long long)w->n_out, (long long)args->groups);
+    TT_TRY(expect("group norm", "x", x, x->n, x->h, x->w, w->n_out, err));
+    TT_TRY(expect("group norm", "y", y, x->n, x->h, x->w, x->c, err));
+    if (args->add &&
+        (args->add->n != x->n || args->add_offset < 0 || args->add_offset + x->c > args->add->c))
+        return wrong_shape("group norm", "add", args->add, x->n, 1, 1, args->add_offset + x->c,
+                           err);
+    return ops->backend->group_norm(ops, w, args, x, y, err);
+}
+
+tt_status tt_op_layer_norm(tt_ops *ops, const tt_weight *w, float eps, const tt_tensor *x,
+                           tt_tensor *y, tt_err *err) {
+    TT_TRY(expect("layer norm", "x", x, x->n, x->h, x->w, w->n_out, err));
+    TT_TRY(expect("layer norm", "y", y, x->n, x->h, x->w, x->c, err));
+    return ops->backend->layer_norm(ops, w, eps, x, y, err);
+}
+
+static tt_status check_heads(const char *what, const tt_tensor *t, int64_t offset, int64_t width,
+                             tt_err *err) {
+    if (offset >= 0 && offset + width <= t->c) return TT_OK;
+    return wrong_shape("attention", what, t, t->n, t->h, t->w, offset + width, err);
+}
+
+tt_status tt_op_attention(tt_ops *ops, const tt_attention *args, tt_tensor *y, tt_err *err) {
+    const tt_tensor *q = args->q, *k = args->k, *v = args->v;
+    if (args->heads < 1 || args->head_dim < 1)
+        return tt_fail(err, TT_E_INVALID, "attention: %lld heads of %lld", (long long)args->heads,
+                       (long long)args->head_dim);
+    int64_t width = args->heads * args->head_dim;
+    TT_TRY(check_heads("q", q, args->q_offset, width, err));
+    TT_TRY(check_heads("k", k, args->k_offset, width, err));
+    TT_TRY(check_heads("v", v, args->v_offset, width, err));
+    TT_TRY(expect("attention", "k", k, q->n, k->h, k->w, k->c, err));
+    TT_TRY(expect("attention", "v", v, q->n, k->h, k->w, v->c, err));
+    TT_TRY(expect("attention", "y", y, q->n, q->h, q->w, width, err));
+    return ops->backend->attention(ops, args, y, err);
+}
+
+tt_status tt_op_embed(tt_ops *ops, const tt_weight *table, const tt_weight *positions,
+                      const int32_t *ids, tt_tensor *y, tt_err *err) {
+    int64_t tokens = tt_tensor_tokens(y);
+    if (tokens > positions->n_in || positions->n_out != table->n_out)
+        return tt_fail(err, TT_E_INVALID, "embedding: %lld tokens, positions are [%lld, %lld]",
+                       (long long)tokens, (long long)positions->n_in, (long long)positions->n_out);
+    TT_TRY(expect("embedding", "y", y, y->n, y->h, y->w, table->n_out, err));
+    for (int64_t i = 0; i < y->n * tokens; i++)
+        if (ids[i] < 0 || ids[i] >= table->n_in)
+            return tt_fail(err, TT_E_INVALID,
+                           "token id %d: the model's vocabulary has %lld entries", (int)ids[i],
+                           (long long)table->n_in);
+    return ops->backend->embed(ops, table, positions, ids, y, err);
+}
+
+tt_status tt_op_upsample(tt_ops *ops, const tt_tensor *x, tt_tensor *y, tt_err *err) {
+    TT_TRY(expect("upsample", "y", y, x->n, y->h, y->w, x->c, err));
+    return ops->backend->upsample(ops, x, y, err);
+}
+
+tt_status tt_op_concat(tt_ops *ops, const tt_tensor *a, const tt_tensor *b, tt_tensor *y,
+                       tt_err *err) {
+    TT_TRY(expect("concat", "b", b, a->n, a->h, a->w, b->c, err));
+    TT_TRY(expect("concat", "y", y, a->n, a->h, a->w, a->c + b->c, err));
+    return ops->backend->concat(ops, a, b, y, err);
+}
+
+tt_status tt_op_activate(tt_ops *ops, tt_activation act, const tt_tensor *x, tt_tensor *y,
+                         tt_err *err) {
+    TT_TRY(expect("activation", "y", y, x->n, x->h, x->w, x->c, err));
+    return ops->backend->activate(ops, act, x, y, err);
+}
+
+tt_status tt_op_upload(tt_ops *ops, const float *host, tt_tensor *y, tt_err *err) {
+    return ops->backend->upload(ops, host, y, err);
+}
+
+tt_status tt_op_download(tt_ops *ops, const tt_tensor *x, float *host, tt_err *err) {
+    return ops->backend->download(ops, x, host, err);
+}
