@@ -1,6 +1,7 @@
 /* The error record. Its one design decision: no allocation and no ownership, a message is a bounded
  * array in the caller's frame. The price is that long sentences are cut; 512 bytes hold every one
  * we write. */
+#define TT_BASE_ERR_DEFINES
 #include "base/err.h"
 
 #include <errno.h>
