@@ -83,13 +83,15 @@ static void box_muller_f32(float d[BLOCK]) {
     }
 }
 
+/* torch stores 1 - d, the radius, the angle and the result as halves and computes in float between.
+ */
 static void box_muller_f16(float d[BLOCK]) {
     for (int j = 0; j < HALF_BLOCK; j++) {
         float u1 = round_to_half(1.0f - d[j]);
-        float radius = round_to_half(sqrtf(round_to_half(-2.0f * round_to_half(log(u1)))));
+        float radius = round_to_half(sqrtf(-2.0f * (float)log(u1)));
         float angle = round_to_half(two_pi * d[j + HALF_BLOCK]);
-        d[j] = round_to_half(radius * round_to_half(cos(angle)));
-        d[j + HALF_BLOCK] = round_to_half(radius * round_to_half(sin(angle)));
+        d[j] = round_to_half(radius * (float)cos(angle));
+        d[j + HALF_BLOCK] = round_to_half(radius * (float)sin(angle));
     }
 }
 

@@ -16,7 +16,7 @@ typedef enum tt_noise_kind {
     TT_NOISE_CPU_F32, /* "cpu": torch.randn of float32 on a CPU generator (also ComfyUI's). MT19937;
                          only the low 32 bits of the seed count */
     TT_NOISE_CPU_F16, /* "cpu-f16": torch.randn of float16 on a CPU generator as torch made it for
-                         years: another stream, rounded to half after every operation. torch 2.15
+                         years: another stream, its values rounded to half on the way. torch 2.15
                          rounds the float32 stream instead: there, "cpu" is the same picture */
     TT_NOISE_CUDA, /* "cuda": torch.randn on a CUDA generator (A1111's "NV"). Philox4x32-10; all 64
                       bits count */

@@ -147,18 +147,26 @@ double tt_noise_table_sigma_log(const tt_noise_table *table, double timestep) {
     return exp((1 - weight) * log(table->sigmas[low]) + weight * log(table->sigmas[low + 1]));
 }
 
+/* numpy's logarithm of a float32 table is float32; where a timestep is cut to a whole one this
+ * decides which. */
+static double log_entry(const tt_noise_table *table, int i) {
+    return (float)log(table->sigmas[i]);
+}
+
 double tt_noise_table_timestep(const tt_noise_table *table, double sigma) {
+    static const double least_sigma = 1e-10; /* diffusers' guard of the logarithm */
+    double log_sigma = log(fmax(sigma, least_sigma));
     int low = 0,
-        high = table->count - 1; /* the last low with sigmas[low] <= sigma, kept below the end */
+        high = table->count - 1; /* the last entry that is not above sigma, kept below the end */
     while (high - low > 1) {
         int middle = low + (high - low) / 2;
-        if (table->sigmas[middle] <= sigma)
+        if (log_entry(table, middle) <= log_sigma)
             low = middle;
         else
             high = middle;
     }
-    double below = log(table->sigmas[low]), above = log(table->sigmas[low + 1]);
-    double weight = (log(fmax(sigma, 1e-10)) - below) / (above - below);
+    double below = log_entry(table, low), above = log_entry(table, low + 1);
+    double weight = (log_sigma - below) / (above - below);
     return low + fmin(fmax(weight, 0), 1);
 }
 
