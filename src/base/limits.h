@@ -25,8 +25,22 @@
 #define TT_MAX_GUIDANCE 100
 /* A prompt: 75 tokens hold a few hundred bytes; this leaves room for long ones and stops pasted
  * books. */
-#define TT_MAX_PROMPT_BYTES (64 * TT_KIB)
+#define TT_MAX_PROMPT_BYTES (16 * TT_KIB)
+/* What the tokenizer takes in one call: far more than any prompt, so that its own callers set the
+ * rule, and little enough that the worst text costs milliseconds. */
+#define TT_MAX_TOKENIZER_BYTES TT_MIB
+#define TT_MAX_TOKENS          65536
+/* A model folder's own vocabulary: CLIP has 49408 ids, the largest in use anywhere about 260000. */
+#define TT_MAX_VOCABULARY     (1 << 20)
+#define TT_MAX_SPECIAL_TOKENS 256
 /* A job's answer: sixteen 4096x4096 pictures of pure noise as PNG in base64 are 1.1 GB. */
 #define TT_MAX_JOB_OUTPUT_BYTES (1280 * TT_MIB)
+
+/* Pictures, decoded or encoded: 8192x8192. SDXL draws 1 megapixel; upscaled inputs reach 16-33. */
+#define TT_MAX_IMAGE_PIXELS (64 * TT_MIB)
+/* Generation text inside a picture, unpacked: long prompts are a few KiB, ComfyUI graphs some 100 KiB. */
+#define TT_MAX_IMAGE_TEXT_BYTES TT_MIB
+/* Key/value pairs in a settings line: A1111 with every extension on writes about 60. */
+#define TT_MAX_IMAGE_TEXT_PAIRS 256
 
 #endif
