@@ -28,17 +28,18 @@ tt_status tt_fail_nomem(tt_err *err, const char *what, uint64_t size_bytes);
 tt_status tt_fail_prefix(tt_err *err, tt_status code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The static analyser reads one file at a time and cannot know that these never return TT_OK. */
-#if defined __clang_analyzer__ && !defined TT_BASE_ERR_DEFINES
-static inline tt_status tt_fail_known_(tt_status status, tt_status code) {
-    (void)status;
-    return code;
+/* None of these returns TT_OK. Said here so that compilers and analysers, which see one file at a time, do not
+ * warn of variables that would stay unset if one did. */
+static inline tt_status tt_failed_(tt_status status) {
+    if (status == TT_OK) __builtin_unreachable();
+    return status;
 }
-#define tt_fail(e, code, ...) tt_fail_known_(tt_fail((e), (code), __VA_ARGS__), (code))
-#define tt_fail_at(e, code, at, ...) \
-    tt_fail_known_(tt_fail_at((e), (code), (at), __VA_ARGS__), (code))
-#define tt_fail_errno(e, what, path) tt_fail_known_(tt_fail_errno((e), (what), (path)), TT_E_IO)
-#define tt_fail_nomem(e, what, size) tt_fail_known_(tt_fail_nomem((e), (what), (size)), TT_E_NOMEM)
+#ifndef TT_BASE_ERR_DEFINES
+#define tt_fail(...)        tt_failed_(tt_fail(__VA_ARGS__))
+#define tt_fail_at(...)     tt_failed_(tt_fail_at(__VA_ARGS__))
+#define tt_fail_errno(...)  tt_failed_(tt_fail_errno(__VA_ARGS__))
+#define tt_fail_nomem(...)  tt_failed_(tt_fail_nomem(__VA_ARGS__))
+#define tt_fail_prefix(...) tt_failed_(tt_fail_prefix(__VA_ARGS__))
 #endif
 
 /* Returns the failure of `call` to the caller of this function. */
