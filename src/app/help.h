@@ -1,0 +1,14 @@
+/* The options, told to people and to programs. Both are made from the table alone. */
+#ifndef TT_APP_HELP_H
+#define TT_APP_HELP_H
+
+#include "base/buf.h"
+
+/* Every option, by group, with its range, default, job fields and environment variable; at most 100
+ * columns. */
+tt_status tt_help_options(tt_buf *out, tt_err *err);
+
+/* The JSON schema (draft 2020-12) of a job, {"input": {...}}. */
+tt_status tt_help_schema(tt_buf *out, tt_err *err);
+
+#endif

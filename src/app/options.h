@@ -1,0 +1,86 @@
+/* Everything a person can ask for, one row per option. Flags, environment variables, job fields,
+ * the help text and the job's JSON schema are all read from this table; nothing else in the program
+ * names an option twice. */
+#ifndef TT_APP_OPTIONS_H
+#define TT_APP_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef enum tt_option_id {
+    TT_OPT_PROMPT,
+    TT_OPT_NEGATIVE_PROMPT,
+    TT_OPT_WIDTH,
+    TT_OPT_HEIGHT,
+    TT_OPT_SEED,
+    TT_OPT_COUNT,
+    TT_OPT_STEPS,
+    TT_OPT_CFG,
+    TT_OPT_GUIDANCE_RESCALE,
+    TT_OPT_SAMPLER,
+    TT_OPT_SCHEDULE,
+    TT_OPT_NOISE,
+    TT_OPT_CLIP_SKIP,
+    TT_OPT_LORAS,
+    TT_OPT_FORMAT,
+    TT_OPT_QUALITY,
+    TT_OPT_OUT,
+    TT_OPT_JSON,
+    TT_OPT_NO_PREVIEW,
+    TT_OPT_INPUT,
+    TT_OPT_TEST_INPUT,
+    TT_OPT_MODEL,
+    TT_OPT_DTYPE,
+    TT_OPT_VAE_DTYPE,
+    TT_OPT_PREDICTION,
+    TT_OPT_DEVICE,
+    TT_OPT_THREADS,
+    TT_OPTION_COUNT
+} tt_option_id;
+
+typedef enum tt_option_type {
+    TT_OPTION_TEXT,    /* UTF-8 for the model, "" is fine, no NUL */
+    TT_OPTION_STRING,  /* a path or JSON text, passed on as it is */
+    TT_OPTION_INTEGER, /* minimum..maximum, a multiple of multiple_of when that is not 0 */
+    TT_OPTION_NUMBER,  /* minimum..maximum, finite */
+    TT_OPTION_SEED,    /* 0..2^64-1 */
+    TT_OPTION_CHOICE,  /* one of choices() */
+    TT_OPTION_SAMPLER, /* one of choices(), or any name that tt_sampler_lookup understands */
+    TT_OPTION_SWITCH,  /* a flag without a value; true or false elsewhere */
+    TT_OPTION_LIST,    /* a JSON array; job only */
+} tt_option_type;
+
+enum { TT_OPTION_ALIASES = 5 };
+
+/* Static strings; NULL where a row has no such thing. */
+typedef struct tt_option {
+    const char *field;                            /* its name in a job; NULL: not chosen per job */
+    const char *field_aliases[TT_OPTION_ALIASES]; /* other accepted names, NULL-terminated */
+    const char *flag;                             /* "--steps"; NULL: in a job only */
+    const char *flag_aliases[TT_OPTION_ALIASES];  /* NULL-terminated */
+    const char *environment;                      /* "TINTYPE_STEPS" */
+    const char *value_name;                       /* "N" in "--steps N"; NULL for a switch */
+    tt_option_type type;
+    double minimum, maximum;
+    int multiple_of;
+    const char *const *(*choices)(void); /* NULL-terminated */
+    const char *fixed_default; /* the value when nobody says anything, as a flag would spell it */
+    const char *default_text; /* in words, where there is no fixed default or it needs explaining */
+    const char *group;
+    const char *help;    /* complete sentences */
+    const char *example; /* a value, as a flag would spell it */
+} tt_option;
+
+const tt_option *tt_option_get(tt_option_id id);
+
+/* The row whose field or field alias is `name`; false when there is none. *spelling gets the
+ * table's own copy. */
+bool tt_option_find_field(const char *name, tt_option_id *id, const char **spelling);
+/* The same for a flag: the `length` bytes at `name`, dashes included. */
+bool tt_option_find_flag(const char *name, size_t length, tt_option_id *id, const char **spelling);
+
+/* The known field, flag most like `name`; NULL when nothing is near. Static. */
+const char *tt_option_nearest_field(const char *name);
+const char *tt_option_nearest_flag(const char *name);
+
+#endif

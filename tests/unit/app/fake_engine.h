@@ -1,0 +1,115 @@
+/* A stand-in for the engine, for tests of what stands above it: every function of tintype/engine.h, so that the real
+ * one is never linked. Its pictures are a plain function of seed and place. Include it in one file per program. */
+#ifndef TESTS_UNIT_APP_FAKE_ENGINE_H
+#define TESTS_UNIT_APP_FAKE_ENGINE_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "tintype/engine.h"
+
+struct tt_engine {
+    tt_engine_info info;
+    tt_status failure; /* what generate ends with */
+    int prompt_tokens;
+};
+
+#define FAKE __attribute__((weak))
+
+static const tt_engine_info FAKE_INFO = {
+    .model_name = "fake.safetensors",
+    .layout = "ldm file",
+    .precision = "f32",
+    .vae_precision = "f32",
+    .prediction = "epsilon",
+    .n_threads = 2,
+    .default_width = 256,
+    .default_height = 192,
+    .default_steps = 12,
+    .default_guidance = 3.5f,
+    .default_sampler = "dpmpp_2m",
+    .n_parameters = 1000000,
+    .load_ms = 12.5,
+};
+
+FAKE const tt_engine_info *tt_engine_get_info(const tt_engine *engine) {
+    return &engine->info;
+}
+
+FAKE void tt_engine_options_defaults(tt_engine_options *options) {
+    *options = (tt_engine_options){.model_path = NULL};
+}
+
+FAKE void tt_request_defaults(const tt_engine *engine, tt_request *request) {
+    *request =
+        (tt_request){.width = 1024, .height = 1024, .steps = 24, .guidance = 4.5f, .count = 1};
+    if (!engine) return;
+    request->width = engine->info.default_width;
+    request->height = engine->info.default_height;
+    request->steps = engine->info.default_steps;
+    request->guidance = engine->info.default_guidance;
+}
+
+FAKE const char *const *tt_sampler_names(void) {
+    static const char *const names[] = {"euler", "euler_a", "dpmpp_2m", NULL};
+    return names;
+}
+
+FAKE const char *const *tt_schedule_names(void) {
+    static const char *const names[] = {"leading", "normal", "karras", NULL};
+    return names;
+}
+
+FAKE tt_status tt_sampler_lookup(const char *name, const char **sampler, const char **schedule,
+                                 tt_err *err) {
+    static const char *const known[][3] = {{"euler", "euler", NULL},
+                                           {"dpmpp_2m", "dpmpp_2m", NULL},
+                                           {"DPM++ 2M Karras", "dpmpp_2m", "karras"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(name, known[i][0]) != 0) continue;
+        *sampler = known[i][1];
+        *schedule = known[i][2];
+        return TT_OK;
+    }
+    return tt_fail(err, TT_E_INVALID, "unknown sampler \"%s\", known: euler, euler_a, dpmpp_2m",
+                   name);
+}
+
+FAKE tt_status tt_engine_generate(tt_engine *engine, const tt_request *request, tt_result *result,
+                                  tt_err *err) {
+    *result = (tt_result){.pictures = NULL};
+    if (engine->failure) return tt_fail(err, engine->failure, "the fake engine was told to fail");
+    size_t size = (size_t)request->width * (size_t)request->height * 3;
+    result->pictures = calloc((size_t)request->count, sizeof *result->pictures);
+    result->n_pictures = request->count;
+    for (int i = 0; i < request->count; i++) {
+        tt_picture *p = &result->pictures[i];
+        *p = (tt_picture){malloc(size), request->width, request->height,
+                          request->seed + (uint64_t)i};
+        for (size_t k = 0; k < size; k++) p->rgb[k] = (uint8_t)(k * 7 + p->seed);
+    }
+    result->sampler = request->sampler ? request->sampler : engine->info.default_sampler;
+    result->schedule = request->schedule ? request->schedule : "leading";
+    result->noise = request->noise ? request->noise : "cpu";
+    result->prediction = "epsilon";
+    result->negative_policy = request->negative_prompt ? "encoded" : "zeros";
+    result->prompt_tokens = engine->prompt_tokens;
+    result->prompt_tokens_used = engine->prompt_tokens < 75 ? engine->prompt_tokens : 75;
+    result->timings =
+        (tt_timings){.text_ms = 1, .denoise_ms = 500, .vae_ms = 20, .total_ms = 530, .plan_ms = 9};
+    result->peak_bytes = 123456789;
+    return TT_OK;
+}
+
+FAKE void tt_result_release(tt_result *result) {
+    for (int i = 0; result->pictures && i < result->n_pictures; i++) free(result->pictures[i].rgb);
+    free(result->pictures);
+    *result = (tt_result){.pictures = NULL};
+}
+
+FAKE const char *tt_version(void) {
+    return "0.0.0";
+}
+
+#endif
