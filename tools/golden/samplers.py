@@ -12,6 +12,8 @@ samplers.bin
     u32 n_runs      each: char sampler[16], schedule[16], spacing[16], beta_schedule[16], u32 steps,
                     u32 v_prediction, u32 zero_snr, f32 eta, f32 init_scale,
                     f32 timesteps[steps], f32 sigmas[steps + 1] (ddim, lcm: none), f32 latents[64]: every 4th from 1
+    u32 n_sigmas    each: char schedule[16], u32 steps, f32 timesteps[steps], f32 sigmas[steps]: k-diffusion's and
+                    ComfyUI's schedules, by their formulas in numpy
 noise.bin
     u32 n_streams   each: char kind[16], u64 seed, u32 n_calls, each call: u32 n, f32 first[min(n, 32)],
                     f32 last[min(n, 32)]
@@ -151,6 +153,20 @@ def grids():
             yield name(sampler) + name("default" if sampler == "lcm" else spacing) + struct.pack("<200d", *sums)
 
 
+def k_sigmas():
+    table = diffusers.EulerDiscreteScheduler.from_config(SDXL).sigmas[:-1].flip(0).double().numpy()
+    for schedule in ("normal", "sgm_uniform", "simple"):
+        for n in (1, 2, 7, 20, 33):
+            if schedule == "simple":
+                t = np.array([999 - int(i * (1000 / n)) for i in range(n)], dtype=np.float64)
+            elif schedule == "normal":
+                t = np.linspace(999, 0, n)
+            else:
+                t = np.linspace(999, 0, n + 1)[:-1]
+            sigmas = np.exp(np.interp(t, np.arange(1000), np.log(table)))
+            yield name(schedule) + struct.pack("<I", n) + floats(t) + floats(sigmas)
+
+
 def half_stream(seed, n):
     """torch's float16 stream before it became the rounded float32 one, in numpy: half values, float
     arithmetic between them (agrees with values that torch 1.13 prints)."""
@@ -206,5 +222,5 @@ if __name__ == "__main__":
     diffusers.utils.logging.set_verbosity_error()
     print(f"torch {torch.__version__}, diffusers {diffusers.__version__}, numpy {np.__version__}", file=sys.stderr)
     DATA.mkdir(parents=True, exist_ok=True)
-    write(DATA / "samplers.bin", tables(), grids(), runs())
+    write(DATA / "samplers.bin", tables(), grids(), runs(), k_sigmas())
     write(DATA / "noise.bin", (stream_record(*s) for s in streams()))

@@ -186,6 +186,30 @@ static void runs_agree(golden_file *g) {
            worst_schedule, worst_latents, worst_what);
 }
 
+static void k_diffusion_schedules_agree(golden_file *g) {
+    for (uint32_t n = golden_u32(g); n > 0; n--) {
+        char schedule[GOLDEN_NAME];
+        float timesteps[64], sigmas[64];
+        golden_take(g, schedule, sizeof schedule);
+        uint32_t steps = golden_u32(g);
+        assert_true(steps >= 1 && steps <= 64);
+        golden_take(g, timesteps, steps * sizeof(float));
+        golden_take(g, sigmas, steps * sizeof(float));
+        tt_sampler_options options;
+        tt_sampler_options_defaults(&options);
+        options.schedule = schedule;
+        options.steps = (int)steps;
+        options.n_values = 1;
+        tt_sampler *s;
+        assert_int_equal(tt_sampler_new(&options, &s, NULL), TT_OK);
+        for (uint32_t i = 0; i < steps; i++) {
+            assert_true(relative(tt_sampler_timesteps(s)[i], timesteps[i]) < 1e-6);
+            assert_true(relative(tt_sampler_sigmas(s)[i], sigmas[i]) < 1e-6);
+        }
+        tt_sampler_free(s);
+    }
+}
+
 static void agrees_with_diffusers(void **state) {
     (void)state;
     golden_file g;
@@ -193,6 +217,7 @@ static void agrees_with_diffusers(void **state) {
     sigma_tables_agree(&g);
     grids_agree_for_1_to_200_steps(&g);
     runs_agree(&g);
+    k_diffusion_schedules_agree(&g);
     golden_close(&g);
 }
 
