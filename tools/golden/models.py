@@ -94,6 +94,9 @@ MODELS = {
         unet=unet((2, 4), [DOWN, CROSS_DOWN], [2, 4], [1, 2], 64, 32, norm_num_groups=1, sample_size=32),
         vae=vae((32, 64), 1, scaling_factor=0.18215),
         scheduler={},
+        # A layer norm over 4 channels is nearly a step where they are nearly equal: the bias keeps them apart.
+        gains=[(r"mlp\.", 0.7), (r"proj_in\.weight", 0.5), (r"attn2\.to_(q|k|v|out\.0)\.weight", 2.0), (r"proj_out\.", 1.5)],
+        biases=[(r"proj_in\.bias", 1.5)],
     ),
     "pruned": dict(
         text_1=text(48, 3, 2, 100, "quick_gelu", 48),
@@ -113,7 +116,7 @@ MODELS = {
         vae=vae((32, 32, 64, 64), 1),
         scheduler=dict(prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"),
         markers=["v_pred", "ztsnr"],
-        trunk=0.02,
+        trunk={"unet": 0.02, "vae": 0.001},
     ),
 }
 
@@ -122,26 +125,29 @@ MODELS = {
 GAINS = [
     (r"attn\d?\.to_[qk]\.weight", 1.5),
     (r"self_attn\.[qk]_proj\.weight", 1.5),
-    (r"(conv2|proj_out|to_out\.0|ff\.net\.2|fc2|out_proj)\.weight", 0.7),
+    (r"mlp\.fc[12]\.weight", 1.5),
+    (r"(conv2|proj_out|to_out\.0|ff\.net\.2|out_proj)\.weight", 0.7),
     (r"decoder\.conv_out\.weight", 0.8),
     (r"", 1.0),
 ]
 # Layers that write to the trunk (everything residual). A small trunk makes the epsilon of the norms that read it count.
 TRUNK_WEIGHTS = r"(unet|decoder)\.conv_in\.|conv2\.|proj_out\.|vae\..*to_out\."
 TRUNK_BIASES = r"(conv_shortcut|samplers\.0\.conv)\.bias"
+FULL_TRUNK = {"unet": 1.0, "vae": 1.0}
 BIAS, NORM = 0.3, 0.3  # half-widths of the uniform distributions
 EMBEDDINGS = [("token_embedding", 1.0), ("position_embedding", 0.3)]
 
 
-def rule(name, shape, trunk=1.0):
+def rule(name, shape, spec):
     """(scale, offset) of a parameter."""
-    scale, offset = plain_rule(name, shape)
+    scale, offset = plain_rule(name, shape, spec.get("gains", []) + GAINS, spec.get("biases", []))
+    trunk = spec.get("trunk", FULL_TRUNK)
     if re.search(TRUNK_WEIGHTS, name) or re.search(TRUNK_BIASES, name):
-        scale *= trunk
+        scale *= trunk[name.split(".")[0]]
     return float("%.6g" % scale), offset
 
 
-def plain_rule(name, shape):
+def plain_rule(name, shape, gains, biases):
     for part, scale in EMBEDDINGS:
         if part in name:
             return scale, 0.0
@@ -149,9 +155,9 @@ def plain_rule(name, shape):
     if is_norm:
         return NORM, 1.0 if name.endswith("weight") else 0.0
     if name.endswith("bias"):
-        return BIAS, 0.0
+        return next((b for p, b in biases if re.search(p, name)), BIAS), 0.0
     fan_in = int(np.prod(shape[1:]))
-    gain = next(g for p, g in GAINS if re.search(p, name))
+    gain = next(g for p, g in gains if re.search(p, name))
     return gain * math.sqrt(3 / fan_in), 0.0
 
 
@@ -184,7 +190,7 @@ class Model:
             for own, parameter in module.named_parameters():
                 name = self.canonical(part, own)
                 shape = list(parameter.shape)
-                scale, offset = rule(name, shape, self.spec.get("trunk", 1.0))
+                scale, offset = rule(name, shape, self.spec)
                 values = counter.tensor(self.name + "/" + name, shape, scale, offset)
                 if self.dtype(name) == "F16":
                     values = values.astype(np.float16).astype(np.float32)
