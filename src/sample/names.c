@@ -128,8 +128,7 @@ static bool make_key(const char *text, char key[KEY_BYTES]) {
     return true;
 }
 
-/* True when key ends with suffix and something stands before it; *left is that something's length.
- */
+/* True when key ends with suffix and something stands before it, of length *left. */
 static bool has_suffix(const char *key, size_t length, const char *suffix, size_t *left) {
     size_t n = strlen(suffix);
     if (length <= n || memcmp(key + length - n, suffix, n) != 0) return false;

@@ -1,5 +1,4 @@
-/* The names of samplers and schedules: canonical ones, and those people paste from other programs.
- */
+/* Names of samplers and schedules: canonical ones, and those people paste from other programs. */
 #ifndef TT_SAMPLE_NAMES_H
 #define TT_SAMPLE_NAMES_H
 

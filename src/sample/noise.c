@@ -10,8 +10,7 @@
  * seed as key; of its four words two are used.
  *
  * Logarithms and angles are computed in double and rounded once, so the numbers do not depend on
- * the machine's vector library; torch's own vectorised polynomials are up to 2e-6 away from that.
- */
+ * the machine's vector library; torch's own vectorised polynomials are up to 2e-6 away. */
 #include "sample/noise.h"
 
 #include <math.h>
@@ -83,8 +82,7 @@ static void box_muller_f32(float d[BLOCK]) {
     }
 }
 
-/* torch stores 1 - d, the radius, the angle and the result as halves and computes in float between.
- */
+/* torch stores 1 - d, the radius, the angle and the result as halves, and computes in float. */
 static void box_muller_f16(float d[BLOCK]) {
     for (int j = 0; j < HALF_BLOCK; j++) {
         float u1 = round_to_half(1.0f - d[j]);

@@ -18,8 +18,8 @@ typedef enum tt_noise_kind {
     TT_NOISE_CPU_F16, /* "cpu-f16": torch.randn of float16 on a CPU generator as torch made it for
                          years: another stream, its values rounded to half on the way. torch 2.15
                          rounds the float32 stream instead: there, "cpu" is the same picture */
-    TT_NOISE_CUDA, /* "cuda": torch.randn on a CUDA generator (A1111's "NV"). Philox4x32-10; all 64
-                      bits count */
+    TT_NOISE_CUDA,    /* "cuda": torch.randn on a CUDA generator (A1111's "NV"). Philox4x32-10;
+                         all 64 bits of the seed count */
 } tt_noise_kind;
 
 enum { TT_NOISE_MT_WORDS = 624 };

@@ -1,14 +1,19 @@
 /* Samplers: from noise to a picture's latents, asking a denoiser that the caller brings. They never
  * see a weight.
  *
- * Each sampler behaves as the diffusers 0.42 scheduler it names, made by from_config from the
- * model's scheduler_config: euler         EulerDiscreteScheduler             dpmpp_2m
- * DPMSolverMultistepScheduler (dpmsolver++) euler_a       EulerAncestralDiscreteScheduler
- * dpmpp_2m_sde  the same (sde-dpmsolver++) heun          HeunDiscreteScheduler              unipc
- * UniPCMultistepScheduler ddim          DDIMScheduler (no clipping, set_alpha_to_one false) lcm
- * LCMScheduler Every sampler takes every schedule; where diffusers has no such pair, the sampler's
- * formulas run over the schedule's sigmas (euler_a with karras: EulerDiscrete's sigmas; ddim and
- * lcm: alpha = 1 / sqrt(1 + sigma^2)). */
+ * Each behaves as the diffusers 0.42 scheduler it names, made by from_config from the model's
+ * scheduler_config:
+ *     euler          EulerDiscreteScheduler
+ *     euler_a        EulerAncestralDiscreteScheduler
+ *     heun           HeunDiscreteScheduler; also with zero terminal SNR, which that class ignores
+ *     dpmpp_2m       DPMSolverMultistepScheduler, dpmsolver++
+ *     dpmpp_2m_sde   the same, sde-dpmsolver++
+ *     ddim           DDIMScheduler, set_alpha_to_one false, no clipping
+ *     unipc          UniPCMultistepScheduler
+ *     lcm            LCMScheduler
+ * Every sampler takes every schedule. Where diffusers has no such pair, the sampler's formulas run
+ * over the schedule's sigmas: euler_a with karras over EulerDiscrete's, ddim and lcm with alpha =
+ * 1 / sqrt(1 + sigma^2). */
 #ifndef TT_SAMPLE_SAMPLER_H
 #define TT_SAMPLE_SAMPLER_H
 
@@ -28,23 +33,20 @@ typedef struct tt_sampler_options {
     const char *sampler;  /* canonical name; NULL: "euler" */
     const char *schedule; /* canonical name; NULL: "default" */
     int steps;
-    int64_t n_values; /* of one picture's latents: channels * height * width; work buffers are made
-                         for it */
+    int64_t n_values; /* of one picture's latents, channels * height * width; sizes the buffers */
     tt_sample_prediction prediction;
     tt_training training;
-    float eta; /* ddim, euler_a: amount of fresh noise; negative: the sampler's own (ddim 0, euler_a
-                  1) */
+    float eta; /* fresh noise; negative: the sampler's own: ddim 0, euler_a 1; others: no meaning */
 } tt_sampler_options;
 
-void tt_sampler_options_defaults(
-    tt_sampler_options *options); /* SDXL, euler, 24 steps; n_values must be set */
+/* SDXL, euler, 24 steps; n_values must be set. */
+void tt_sampler_options_defaults(tt_sampler_options *options);
 
-/* Fails with one sentence when names, steps or facts make no sense together. Strings are not kept.
- */
+/* Fails with one sentence when names, steps or facts do not fit together. Keeps no strings. */
 tt_status tt_sampler_new(const tt_sampler_options *options, tt_sampler **out, tt_err *err);
 void tt_sampler_free(tt_sampler *s); /* NULL is fine */
 
-/* The same checks without making anything; n_values is not looked at. */
+/* The same checks, nothing kept; n_values is not looked at. */
 tt_status tt_sampler_check(const tt_sampler_options *options, tt_err *err);
 
 int tt_sampler_steps(const tt_sampler *s);
@@ -60,8 +62,8 @@ float tt_sampler_init_scale(const tt_sampler *s);
 const float *tt_sampler_timesteps(const tt_sampler *s);
 const float *tt_sampler_sigmas(const tt_sampler *s);
 
-/* The caller's side. Values are one picture, [channels, h, w] in the order in which noise is drawn.
- */
+/* The caller's side. Values are one picture [channels, h, w], in the order in which noise is
+ * drawn. */
 typedef struct tt_denoiser {
     void *context;
     /* output[n] = the raw model output for input[n] (already scaled for the model) at this

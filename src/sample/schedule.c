@@ -4,8 +4,7 @@
  * their product is accumulated in double and stored in float32 (as torch.cumprod does), sigmas are
  * float32, grids and karras ramps are double (numpy), and "whole" timesteps round half to even or
  * are cut exactly where diffusers' are. One accident is not repeated: for some step counts (61,
- * 103, 121...) numpy's arange gives diffusers' trailing spacing one point too many, at timestep -1.
- */
+ * 103, 121...) numpy's arange gives diffusers' trailing spacing one point more, at timestep -1. */
 #include "sample/schedule.h"
 
 #include <math.h>
@@ -13,10 +12,9 @@
 
 #include "base/alloc.h"
 
-static const double karras_rho = 7.0; /* Karras et al. 2022, table 1 */
-static const float zero_snr_end =
-    0x1p-24f;           /* diffusers: smallest alpha whose sigma is finite in float16 */
-enum { LCM_GRID = 50 }; /* points a consistency model was distilled on */
+static const double karras_rho = 7.0;       /* Karras et al. 2022, table 1 */
+static const float zero_snr_end = 0x1p-24f; /* diffusers: half's least positive value, for 0 */
+enum { LCM_GRID = 50 };                     /* points a consistency model was distilled on */
 
 void tt_training_defaults(tt_training *training) {
     *training = (tt_training){

@@ -2,11 +2,10 @@
  * through it.
  *
  * The table is diffusers' own, float32 where diffusers is float32. Schedules by name:
- *     leading trailing linspace   diffusers' timestep_spacing; the grid depends on the sampler's
- * class karras exponential          diffusers' use_karras_sigmas, use_exponential_sigmas normal
- * sgm_uniform simple   k-diffusion's and ComfyUI's: the whole range from the noisiest training step
- *     default                     the model's own spacing (SDXL: leading); lcm: its distillation
- * grid */
+ *     leading trailing linspace   diffusers' timestep_spacing, as the sampler's class reads it
+ *     karras exponential          diffusers' use_karras_sigmas, use_exponential_sigmas
+ *     normal sgm_uniform simple   k-diffusion's and ComfyUI's: the whole range from the top
+ *     default                     the model's own spacing (SDXL: leading); lcm: its own grid */
 #ifndef TT_SAMPLE_SCHEDULE_H
 #define TT_SAMPLE_SCHEDULE_H
 
@@ -54,12 +53,10 @@ double tt_noise_table_timestep(const tt_noise_table *table, double sigma);
 
 /* How a sampler's diffusers class lays its grid. */
 typedef enum tt_schedule_grid {
-    TT_GRID_SIGMA, /* Euler, Euler a, Heun: n points, fractional; karras between the grid's own ends
-                    */
-    TT_GRID_MULTISTEP, /* DPM-Solver++, UniPC: n + 1 points less the last, whole; karras over the
-                          whole table */
-    TT_GRID_DDIM,      /* n points, whole */
-    TT_GRID_LCM,       /* every train_steps/50th step; n of these. Named spacings as DDIM */
+    TT_GRID_SIGMA,     /* Euler, Euler a, Heun: n points, fractional; ramps between its own ends */
+    TT_GRID_MULTISTEP, /* DPM-Solver++, UniPC: n + 1 points less the last, whole; ramps over all */
+    TT_GRID_DDIM,      /* n points, whole; ramps over all */
+    TT_GRID_LCM,       /* default: n of every (train_steps / 50)th step; else as DDIM */
 } tt_schedule_grid;
 
 typedef struct tt_schedule_request {

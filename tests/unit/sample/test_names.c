@@ -115,6 +115,8 @@ static void samplers_of_other_programs_are_named_unavailable(void **state) {
 
 static void unknown_names_are_refused_with_the_known_ones(void **state) {
     (void)state;
+    static const char too_long[] = "a name that is far longer than every name of every sampler "
+                                   "that anyone has ever written down, with a schedule";
     static const char *const unknown[] = {"",
                                           "karras",
                                           "Euler b",
@@ -125,9 +127,7 @@ static void unknown_names_are_refused_with_the_known_ones(void **state) {
                                           "eulerrr",
                                           "Euler a a",
                                           "++++",
-                                          "a name that is far longer than every name of every "
-                                          "sampler that anyone has ever written down, "
-                                          "with a schedule"};
+                                          too_long};
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         const char *sampler, *schedule;
         tt_err err;

@@ -400,6 +400,19 @@ static void bad_options_are_refused_with_a_sentence(void **state) {
     expect_refused(&o, TT_E_INVALID, "which an epsilon prediction cannot start from");
 }
 
+/* float32 rounds 1 - 1e-12 to 1: no noise anywhere, and no number to divide by. */
+static void betas_without_noise_are_refused(void **state) {
+    (void)state;
+    for (const char *const *sampler = tt_sample_sampler_names(); *sampler; sampler++)
+        for (const char *const *schedule = tt_sample_schedule_names(); *schedule; schedule++)
+            for (int zero_snr = 0; zero_snr < 2; zero_snr++) {
+                tt_sampler_options options = options_for(*sampler, *schedule);
+                options.training.beta_start = options.training.beta_end = 1e-12;
+                options.training.zero_terminal_snr = zero_snr;
+                expect_refused(&options, TT_E_INVALID, "do not fit schedule");
+            }
+}
+
 static void many_steps_are_fine_where_timesteps_differ(void **state) {
     (void)state;
     for (const char *const *sampler = tt_sample_sampler_names(); *sampler; sampler++) {
@@ -477,6 +490,7 @@ int main(void) {
         cmocka_unit_test(ddim_over_k_diffusion_schedules_is_euler),
         cmocka_unit_test(samplers_differ),
         cmocka_unit_test(bad_options_are_refused_with_a_sentence),
+        cmocka_unit_test(betas_without_noise_are_refused),
         cmocka_unit_test(many_steps_are_fine_where_timesteps_differ),
         cmocka_unit_test(check_agrees_with_new_and_needs_no_size),
         cmocka_unit_test(default_schedule_is_the_models_spacing),
