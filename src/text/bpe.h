@@ -9,11 +9,14 @@
 #include "base/err.h"
 #include "text/tokenizer.h"
 
-/* A token's name in two parts, so that the join of a merge needs no copy. `tail` may be empty. */
+/* A token's name; not NUL-terminated, not owned. */
 typedef struct tt__name {
-    const char *head, *tail;
-    size_t n_head, n_tail; /* bytes */
+    const char *text;
+    size_t size; /* bytes, at most TT__MAX_NAME_BYTES */
 } tt__name;
+
+/* The longest name in CLIP has under 200 bytes. */
+enum { TT__MAX_NAME_BYTES = 1024 };
 
 typedef struct tt__bpe_span {
     uint32_t start, size; /* bytes in tt__bpe.text; size 0: no token has this id */
@@ -46,17 +49,14 @@ void tt__bpe_release(tt__bpe *b);
 
 /* TT_E_FORMAT when the name or the id is taken, or the id is out of range. */
 tt_status tt__bpe_add_token(tt__bpe *b, int32_t id, tt__name name, tt_err *err);
-/* The next rank: head and tail become head+tail. All three must be tokens. A pair given twice keeps
- * the later rank. */
-tt_status tt__bpe_add_merge(tt__bpe *b, tt__name pair, tt_err *err);
+/* The merge of the next rank. Both names and their join must be tokens. A pair given twice keeps the later
+ * rank. */
+tt_status tt__bpe_add_merge(tt__bpe *b, tt__name left, tt__name right, tt_err *err);
+/* The same for a join that is no token yet: it becomes one, with this id. */
+tt_status tt__bpe_add_joined(tt__bpe *b, int32_t id, tt__name left, tt__name right, tt_err *err);
 /* -1 when there is none. Not after seal. */
 int32_t tt__bpe_find(const tt__bpe *b, tt__name name);
 void tt__bpe_seal(tt__bpe *b, int32_t unknown_id);
-
-/* A name in one part. */
-static inline tt__name tt__name_of(const char *text, size_t size) {
-    return (tt__name){.head = text, .tail = "", .n_head = size, .n_tail = 0};
-}
 
 /* The UTF-8 of a byte's character in the alphabet; returns its length, 1 or 2. */
 size_t tt__bpe_byte_name(unsigned char byte, char name[2]);

@@ -95,7 +95,7 @@ static bool is_special_id(const tt_tokenizer *t, int32_t id) {
 }
 
 static tt_status find_marker(tt_tokenizer *t, const char *name, int32_t *id, tt_err *err) {
-    *id = tt__bpe_find(&t->bpe, tt__name_of(name, strlen(name)));
+    *id = tt__bpe_find(&t->bpe, (tt__name){name, strlen(name)});
     if (*id < 0) return tt_fail(err, TT_E_FORMAT, "vocabulary: no token %s", name);
     if (is_special_id(t, *id)) return TT_OK;
     return tt__tokenizer_add_special(t, name, strlen(name), *id, false, err);
@@ -160,12 +160,11 @@ static tt_status add_clip_bytes(tt__bpe *b, tt_err *err) {
     for (int32_t c = 0; id < 256; c++) {
         int byte = tt__bpe_character_byte(c);
         if (byte < 0) continue;
-        char text[2];
-        tt__name name = tt__name_of(text, tt__bpe_byte_name((unsigned char)byte, text));
-        TT_TRY(tt__bpe_add_token(b, id, name, err));
-        name.tail = WORD_END;
-        name.n_tail = WORD_END_BYTES;
-        TT_TRY(tt__bpe_add_token(b, 256 + id++, name, err));
+        char text[ALPHABET_NAME_BYTES];
+        size_t size = tt__bpe_byte_name((unsigned char)byte, text);
+        memcpy(text + size, WORD_END, WORD_END_BYTES);
+        TT_TRY(tt__bpe_add_token(b, id, (tt__name){text, size}, err));
+        TT_TRY(tt__bpe_add_token(b, 256 + id++, (tt__name){text, size + WORD_END_BYTES}, err));
     }
     return TT_OK;
 }
@@ -177,19 +176,19 @@ static tt_status add_clip_merges(tt__bpe *b, const char *text, size_t size, tt_e
         const char *line_end = space ? memchr(space, '\n', (size_t)(end - space)) : NULL;
         if (!line_end)
             return tt_fail(err, TT_E_INTERNAL, "built-in merge table: it ends at rank %d", rank);
-        tt__name pair = {at, space + 1, (size_t)(space - at), (size_t)(line_end - space - 1)};
-        TT_TRY(tt__bpe_add_token(b, 2 * 256 + rank, pair, err));
-        TT_TRY(tt__bpe_add_merge(b, pair, err));
+        tt__name left = {at, (size_t)(space - at)};
+        tt__name right = {space + 1, (size_t)(line_end - space - 1)};
+        TT_TRY(tt__bpe_add_joined(b, 2 * 256 + rank, left, right, err));
         at = line_end + 1;
     }
     return TT_OK;
 }
 
 static tt_status load_clip(tt_tokenizer *t, const char *merges, tt_err *err) {
-    tt__name bos = tt__name_of(TT__BOS_NAME, strlen(TT__BOS_NAME));
-    tt__name eos = tt__name_of(TT__EOS_NAME, strlen(TT__EOS_NAME));
+    tt__name bos = {TT__BOS_NAME, strlen(TT__BOS_NAME)};
+    tt__name eos = {TT__EOS_NAME, strlen(TT__EOS_NAME)};
     size_t text_bytes = CLIP_MERGES_BYTES - CLIP_MERGES * MERGE_LINE_EXTRA_BYTES +
-                        2 * 256 * ALPHABET_NAME_BYTES + bos.n_head + eos.n_head;
+                        2 * 256 * ALPHABET_NAME_BYTES + bos.size + eos.size;
     TT_TRY(tt__bpe_init(&t->bpe, CLIP_IDS, text_bytes, CLIP_MERGES, err));
     TT_TRY(add_clip_bytes(&t->bpe, err));
     TT_TRY(add_clip_merges(&t->bpe, merges, CLIP_MERGES_BYTES, err));

@@ -13,7 +13,7 @@
 #include "text/tokenizer_parts.h"
 
 static tt__name name_of(json_object *string) {
-    return tt__name_of(json_object_get_string(string), (size_t)json_object_get_string_len(string));
+    return (tt__name){json_object_get_string(string), (size_t)json_object_get_string_len(string)};
 }
 
 /* ---- the vocabulary -------------------------------------------------------------------------- */
@@ -55,7 +55,7 @@ static tt_status add_vocabulary(tt__bpe *b, json_object *vocabulary, tt_err *err
     json_object_object_foreach(vocabulary, name, value) {
         int32_t id;
         TT_TRY(read_id(name, value, &id, err));
-        TT_TRY(tt__bpe_add_token(b, id, tt__name_of(name, strlen(name)), err));
+        TT_TRY(tt__bpe_add_token(b, id, (tt__name){name, strlen(name)}, err));
     }
     return TT_OK;
 }
@@ -68,14 +68,16 @@ static uint32_t count_lines(const tt_buf *text) {
     return n;
 }
 
-static tt_status split_pair(const char *text, size_t size, tt__name *pair, tt_err *err) {
+/* pair[0] and pair[1]: the two sides. */
+static tt_status split_pair(const char *text, size_t size, tt__name pair[2], tt_err *err) {
     const char *space = memchr(text, ' ', size);
     size_t n_left = space ? (size_t)(space - text) : 0, n_right = space ? size - n_left - 1 : 0;
     if (n_left == 0 || n_right == 0 || memchr(space + 1, ' ', n_right))
         return tt_fail(err, TT_E_FORMAT,
                        "expected two names with one space between, found \"%.*s\"",
                        size < 64 ? (int)size : 64, text);
-    *pair = (tt__name){text, space + 1, n_left, n_right};
+    pair[0] = (tt__name){text, n_left};
+    pair[1] = (tt__name){space + 1, n_right};
     return TT_OK;
 }
 
@@ -83,11 +85,11 @@ static tt_status split_pair(const char *text, size_t size, tt__name *pair, tt_er
 static tt_status add_merge_line(tt__bpe *b, const char *line, size_t size, tt_err *err) {
     static const char VERSION[] = "#version";
     enum { VERSION_BYTES = sizeof VERSION - 1 };
-    tt__name pair;
+    tt__name pair[2];
     if (size && line[size - 1] == '\r') size--;
     if (size == 0 || (size >= VERSION_BYTES && !memcmp(line, VERSION, VERSION_BYTES))) return TT_OK;
-    TT_TRY(split_pair(line, size, &pair, err));
-    return tt__bpe_add_merge(b, pair, err);
+    TT_TRY(split_pair(line, size, pair, err));
+    return tt__bpe_add_merge(b, pair[0], pair[1], err);
 }
 
 static tt_status add_merge_lines(tt__bpe *b, const tt_buf *text, tt_err *err) {
@@ -168,11 +170,11 @@ static tt_status check_model(json_object *model, tt_err *err) {
 
 /* A merge is "left right" or ["left", "right"]. */
 static tt_status add_merge_value(tt__bpe *b, json_object *value, tt_err *err) {
-    tt__name pair;
+    tt__name pair[2];
     if (json_object_is_type(value, json_type_string)) {
         tt__name line = name_of(value);
-        TT_TRY(split_pair(line.head, line.n_head, &pair, err));
-        return tt__bpe_add_merge(b, pair, err);
+        TT_TRY(split_pair(line.text, line.size, pair, err));
+        return tt__bpe_add_merge(b, pair[0], pair[1], err);
     }
     bool is_pair =
         json_object_is_type(value, json_type_array) && json_object_array_length(value) == 2;
@@ -182,8 +184,7 @@ static tt_status add_merge_value(tt__bpe *b, json_object *value, tt_err *err) {
         !json_object_is_type(right, json_type_string))
         return tt_fail(err, TT_E_FORMAT, "merge %u: expected two names, found %s", b->n_merges,
                        tt_json_type_name(value));
-    tt__name head = name_of(left), tail = name_of(right);
-    return tt__bpe_add_merge(b, (tt__name){head.head, tail.head, head.n_head, tail.n_head}, err);
+    return tt__bpe_add_merge(b, name_of(left), name_of(right), err);
 }
 
 /* One of added_tokens. */
@@ -223,14 +224,14 @@ static tt_status add_added(tt_tokenizer *t, json_object *added, tt_err *err) {
     for (size_t i = 0; i < json_object_array_length(added); i++) {
         added_token a;
         TT_TRY(read_added(json_object_array_get_idx(added, i), &a, err));
-        tt__name name = tt__name_of(a.content, strlen(a.content));
+        tt__name name = {a.content, strlen(a.content)};
         int32_t known = tt__bpe_find(&t->bpe, name);
         if (known < 0) TT_TRY(tt__bpe_add_token(&t->bpe, a.id, name, err));
         if (known >= 0 && known != a.id)
             return tt_fail(err, TT_E_FORMAT,
                            "added token \"%.64s\": id %d, but %d in the vocabulary", a.content,
                            a.id, known);
-        TT_TRY(tt__tokenizer_add_special(t, name.head, name.n_head, a.id, a.normalised, err));
+        TT_TRY(tt__tokenizer_add_special(t, name.text, name.size, a.id, a.normalised, err));
     }
     return TT_OK;
 }

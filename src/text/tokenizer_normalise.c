@@ -49,21 +49,23 @@ int32_t tt__decode_utf8(const char *text, size_t size, size_t at, size_t *next) 
 
 /* The normaliser we follow has the tables of Unicode 9: to it, younger marks are starters, and younger letters
  * neither compose nor decompose. Every character since with a combining class or a canonical composition is in
- * one of these ranges; what else is in them has neither. */
-static bool is_younger_than_nfc(int32_t c) {
+ * one of these ranges; what else is in them has neither. So has U+11A7, which utf8proc up to 2.8 drops after a
+ * Hangul syllable. */
+static bool is_left_alone(int32_t c) {
     static const struct {
         int32_t first, last;
     } ranges[] = {
         {0x7fd, 0x7fd},     {0x897, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},
-        {0xc3c, 0xc3c},     {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0x1715, 0x1715},
-        {0x1abf, 0x1aeb},   {0x1df6, 0x1dfa},   {0xa82c, 0xa82c},   {0x10d24, 0x10d27},
-        {0x10d69, 0x10d6d}, {0x10eab, 0x10eac}, {0x10efa, 0x10eff}, {0x10f46, 0x10f50},
-        {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b}, {0x11380, 0x113e2},
-        {0x1145e, 0x1145e}, {0x11839, 0x1183a}, {0x11930, 0x11943}, {0x119e0, 0x119e0},
-        {0x11a34, 0x11a34}, {0x11a47, 0x11a47}, {0x11a99, 0x11a99}, {0x11d42, 0x11d45},
-        {0x11d97, 0x11d97}, {0x11f41, 0x11f42}, {0x16100, 0x1612f}, {0x16d40, 0x16d6a},
-        {0x16ff0, 0x16ff1}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae},
-        {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1e5ee, 0x1e5ef}, {0x1e6e3, 0x1e6f5},
+        {0xc3c, 0xc3c},     {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0x11a7, 0x11a7},
+        {0x1715, 0x1715},   {0x1abf, 0x1aeb},   {0x1df6, 0x1dfa},   {0xa82c, 0xa82c},
+        {0x10d24, 0x10d27}, {0x10d69, 0x10d6d}, {0x10eab, 0x10eac}, {0x10efa, 0x10eff},
+        {0x10f46, 0x10f50}, {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b},
+        {0x11380, 0x113e2}, {0x1145e, 0x1145e}, {0x11839, 0x1183a}, {0x11930, 0x11943},
+        {0x119e0, 0x119e0}, {0x11a34, 0x11a34}, {0x11a47, 0x11a47}, {0x11a99, 0x11a99},
+        {0x11d42, 0x11d45}, {0x11d97, 0x11d97}, {0x11f41, 0x11f42}, {0x16100, 0x1612f},
+        {0x16d40, 0x16d6a}, {0x16ff0, 0x16ff1}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136},
+        {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1e5ee, 0x1e5ef},
+        {0x1e6e3, 0x1e6f5},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges && c >= ranges[i].first; i++)
         if (c <= ranges[i].last) return true;
@@ -71,7 +73,7 @@ static bool is_younger_than_nfc(int32_t c) {
 }
 
 static unsigned combining_class(int32_t c) {
-    if (is_younger_than_nfc(c)) return 0;
+    if (is_left_alone(c)) return 0;
     return (unsigned)utf8proc_get_property(c)->combining_class % N_COMBINING_CLASSES;
 }
 
@@ -101,20 +103,20 @@ static size_t decompose(const char *text, size_t size, int32_t *points) {
         int32_t some[MAX_DECOMPOSITION];
         int32_t c = tt__decode_utf8(text, size, at, &at);
         utf8proc_ssize_t k = utf8proc_decompose_char(c, some, MAX_DECOMPOSITION, NFC, NULL);
-        if (k < 1 || k > MAX_DECOMPOSITION || is_younger_than_nfc(c)) some[0] = c, k = 1;
+        if (k < 1 || k > MAX_DECOMPOSITION || is_left_alone(c)) some[0] = c, k = 1;
         if (points) memcpy(points + n, some, (size_t)k * sizeof *some);
         n += (size_t)k;
     }
     return n;
 }
 
-/* Composes n ordered code points in place; returns how many are left. Younger characters stay as they are and
- * keep their neighbours apart. */
+/* Composes n ordered code points in place; returns how many are left. Characters left alone stay as they are
+ * and keep their neighbours apart. */
 static size_t compose(int32_t *points, size_t n) {
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
         size_t begin = i;
-        while (i < n && !is_younger_than_nfc(points[i])) i++;
+        while (i < n && !is_left_alone(points[i])) i++;
         utf8proc_ssize_t k =
             utf8proc_normalize_utf32(points + begin, (utf8proc_ssize_t)(i - begin), NFC);
         size_t length = k < 0 ? i - begin : (size_t)k;
@@ -161,10 +163,7 @@ tt_status tt__normalise(const char *text, size_t size, tt_buf *out, tt_err *err)
     if (!points) return tt_fail_nomem(err, "normalising text", bytes);
     decompose(text, size, points);
     order_marks(points, n, points + n);
-    utf8proc_ssize_t composed = utf8proc_normalize_utf32(points, (utf8proc_ssize_t)n, NFC);
-    tt_status status = composed < 0
-                           ? tt_fail(err, TT_E_INTERNAL, "utf8proc: %s", utf8proc_errmsg(composed))
-                           : append_points(out, points, (size_t)composed, err);
+    tt_status status = append_points(out, points, compose(points, n), err);
     tt_free(points);
     return status;
 }
