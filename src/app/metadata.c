@@ -17,7 +17,7 @@ static tt_status put_string(tt_buf *out, const char *name, const char *text, tt_
 /* A file name need not be UTF-8, JSON must be: what is not becomes '?'. */
 static tt_status put_name(tt_buf *out, const char *name, const char *text, tt_err *err) {
     tt_err clean;
-    tt_fail(&clean, TT_OK, "%s", text);
+    tt_fail(&clean, TT_E_INVALID, "%s", text);
     return put_string(out, name, clean.message, err);
 }
 

@@ -1,0 +1,76 @@
+/* See args.h. The next argument after a flag is its value even when it begins with a dash, unless
+ * it is a flag itself: "--seed -1" is a bad seed, "--prompt --steps" a forgotten prompt. */
+#include "cmd/args.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/show.h"
+
+tt_status tt__args_read_environment(tt_settings *s, tt_err *err) {
+    for (int i = 0; i < TT_OPTION_COUNT; i++) {
+        const char *name = tt_option_get((tt_option_id)i)->environment;
+        const char *value = name ? getenv(name) : NULL;
+        if (!value || !value[0]) continue;
+        TT_TRY(tt_settings_set_text(s, (tt_option_id)i, TT_FROM_ENVIRONMENT, name, value, err));
+    }
+    return TT_OK;
+}
+
+static size_t name_length(const char *argument) {
+    return strcspn(argument, "=");
+}
+
+static bool is_flag(const char *argument) {
+    tt_option_id id;
+    const char *spelling;
+    return tt_option_find_flag(argument, name_length(argument), &id, &spelling);
+}
+
+static void report_unknown(const char *argument, tt_problems *problems) {
+    char name[TT_SHOWN_BYTES];
+    tt_show_text(name, argument, name_length(argument));
+    const char *nearest = tt_option_nearest_flag(name);
+    if (argument[0] != '-')
+        tt_problems_add(problems,
+                        "unexpected argument \"%s\"; a prompt is given as --prompt \"...\"", name);
+    else if (nearest)
+        tt_problems_add(problems, "unknown flag %s, did you mean %s?", name, nearest);
+    else
+        tt_problems_add(problems, "unknown flag %s; \"tintype run --help\" lists the known ones",
+                        name);
+}
+
+/* Reads argv[*i], moving *i over a value that stands apart. */
+static tt_status read_flag(tt_settings *s, int argc, char **argv, int *i, tt_problems *problems,
+                           tt_err *err) {
+    const char *argument = argv[*i], *spelling;
+    size_t length = name_length(argument);
+    tt_option_id id;
+    if (!tt_option_find_flag(argument, length, &id, &spelling)) {
+        report_unknown(argument, problems);
+        bool has_value = argument[0] == '-' && argument[length] == '\0' && *i + 1 < argc;
+        if (has_value && argv[*i + 1][0] != '-')
+            ++*i; /* most likely its value: not a fault of its own */
+        return TT_OK;
+    }
+    const char *value = argument[length] == '=' ? argument + length + 1 : NULL;
+    if (!value && tt_option_get(id)->type == TT_OPTION_SWITCH) value = "true";
+    if (!value && *i + 1 < argc && !is_flag(argv[*i + 1])) value = argv[++*i];
+    if (value) return tt_settings_set_text(s, id, TT_FROM_FLAG, spelling, value, err);
+    tt_problems_add(problems, "%s: expected a value after it, as in %s \"%s\"", spelling, spelling,
+                    tt_option_get(id)->example);
+    return TT_OK;
+}
+
+tt_status tt__args_read(tt_settings *s, int argc, char **argv, bool *wants_help,
+                        tt_problems *problems, tt_err *err) {
+    *wants_help = false;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            *wants_help = true;
+        else
+            TT_TRY(read_flag(s, argc, argv, &i, problems, err));
+    }
+    return TT_OK;
+}

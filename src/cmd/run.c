@@ -1,0 +1,202 @@
+/* `tintype run`; see run.h. The order is that of cheapness: everything that can be wrong with the words is told before
+ * the model is opened, and everything that can be wrong with --out before a step is made. */
+#include "cmd/run.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/handler.h"
+#include "app/show.h"
+#include "app/values.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "cmd/args.h"
+#include "cmd/cancel.h"
+#include "cmd/job_source.h"
+#include "cmd/model_path.h"
+#include "cmd/outfile.h"
+#include "cmd/preview.h"
+#include "cmd/progress.h"
+
+/* One run, from its arguments to its files. */
+typedef struct run {
+    tt_settings settings;
+    tt_problems problems;
+    bool wants_help, is_json, has_no_preview;
+    const char *out_path; /* borrowed from the settings; NULL: nobody named one */
+    tt_engine_options engine_options;
+    char model_path[PATH_MAX];
+    tt_engine *engine; /* owned */
+    tt_app_request request;
+    tt__outfile outfile;
+    tt__progress_view progress;
+    tt_app_made made; /* owned */
+    int exit_code;    /* of the stage that failed */
+} run;
+
+static tt_status read_words(run *r, int argc, char **argv, tt_err *err) {
+    TT_TRY(tt_settings_init(&r->settings, err));
+    TT_TRY(tt__args_read_environment(&r->settings, err));
+    return tt__args_read(&r->settings, argc, argv, &r->wants_help, &r->problems, err);
+}
+
+/* Checks everything that needs no model. A job that cannot be read does not hide what is wrong with the flags. */
+static tt_status check_words(run *r, tt_err *err) {
+    tt_request generic;
+    tt_err told_as_problem;
+    tt_value_switch(&r->settings, TT_OPT_JSON, &r->is_json, &r->problems);
+    tt_value_switch(&r->settings, TT_OPT_NO_PREVIEW, &r->has_no_preview, &r->problems);
+    bool has_job = tt__job_source_read(&r->settings, &r->problems, err) == TT_OK;
+    if (!has_job) tt_problems_add(&r->problems, "%s", err->message);
+    tt__outfile_settle_format(&r->settings, &r->out_path, &r->problems);
+    tt_app_engine_read(&r->settings, &r->engine_options, &r->problems, &told_as_problem);
+    tt_request_defaults(NULL, &generic);
+    if (has_job) return tt_app_request_read(&r->settings, &generic, &r->request, &r->problems, err);
+    return tt_problems_status(&r->problems, err);
+}
+
+static bool writes_files(const run *r) {
+    return !r->is_json || r->out_path;
+}
+
+static tt_status open_model(run *r, tt_err *err) {
+    if (!r->engine_options.model_path) {
+        TT_TRY(tt__model_path_find(r->model_path, sizeof r->model_path, err));
+        r->engine_options.model_path = r->model_path;
+    }
+    TT_TRY(tt_engine_open(&r->engine_options, &r->engine, err));
+    const tt_engine_info *info = tt_engine_get_info(r->engine);
+    char name[TT_SHOWN_BYTES];
+    tt_show_text(name, info->model_name, strlen(info->model_name));
+    fprintf(stderr, "%s: %.0f million parameters, %s, %d thread%s, opened in %.2f s\n", name,
+            (double)info->n_parameters / 1e6, info->precision, info->n_threads,
+            info->n_threads == 1 ? "" : "s", info->load_ms / 1000);
+    return TT_OK;
+}
+
+static bool on_progress(void *context, const tt_progress *progress) {
+    run *r = context;
+    tt__progress_view_show(&r->progress, progress);
+    return !tt__cancel_is_wanted();
+}
+
+static tt_status make(run *r, tt_err *err) {
+    tt_request model;
+    tt_request_defaults(r->engine, &model);
+    TT_TRY(tt_app_request_read(&r->settings, &model, &r->request, &r->problems, err));
+    r->request.engine.progress = on_progress;
+    r->request.engine.progress_context = r;
+    tt__progress_view_init(&r->progress);
+    tt__cancel_watch();
+    tt_status status = tt_app_make(r->engine, &r->request, &r->made, err);
+    tt__progress_view_end(&r->progress);
+    if (status == TT_OK && tt__cancel_is_wanted()) status = TT_E_CANCELLED;
+    if (status == TT_E_CANCELLED) return tt_fail(err, status, "cancelled; no picture was written");
+    if (status == TT_E_INVALID)
+        r->exit_code = TT_EXIT_USAGE; /* the request, in the engine's own words */
+    return status;
+}
+
+static tt_status write_files(run *r, tt_err *err) {
+    const tt_result *result = &r->made.result;
+    char path[PATH_MAX];
+    for (int i = 0; writes_files(r) && i < result->n_pictures; i++) {
+        TT_TRY(
+            tt__outfile_path(&r->outfile, result->n_pictures, result->pictures[i].seed, path, err));
+        TT_TRY(tt_file_write(path, r->made.files[i].data, r->made.files[i].size, err));
+    }
+    return TT_OK;
+}
+
+static int print_json_result(run *r, tt_err *err) {
+    tt_app_facts facts = {tt_engine_get_info(r->engine), &r->request, &r->made.result,
+                          r->made.encode_ms};
+    tt_buf text;
+    tt_buf_init(&text, TT_MAX_JOB_OUTPUT_BYTES);
+    int code = TT_EXIT_FAILED;
+    tt_status status = tt_app_write_output(&facts, r->made.files, &text, err);
+    if (status == TT_OK) status = tt_buf_puts(&text, "\n", err);
+    if (status == TT_OK)
+        code = tt__print(text.data, text.size);
+    else
+        fprintf(stderr, "tintype: %s\n", err->message);
+    tt_buf_release(&text);
+    return code;
+}
+
+/* "boat-5.png  seed 5" for each picture, the picture itself above it where the terminal can show it. */
+static int print_pictures(run *r, tt_err *err) {
+    const tt_result *result = &r->made.result;
+    char path[PATH_MAX], line[PATH_MAX + 64];
+    if (result->prompt_tokens > result->prompt_tokens_used)
+        fprintf(stderr, "the prompt has %d tokens, only the first %d were used\n",
+                result->prompt_tokens, result->prompt_tokens_used);
+    int code = TT_EXIT_OK;
+    for (int i = 0; code == TT_EXIT_OK && i < result->n_pictures; i++) {
+        uint64_t seed = result->pictures[i].seed;
+        if (tt__outfile_path(&r->outfile, result->n_pictures, seed, path, err) != TT_OK)
+            return TT_EXIT_FAILED;
+        if (!r->has_no_preview && tt__preview_is_possible())
+            tt__preview_show(&result->pictures[i],
+                             err); /* a picture nobody can see is no failure */
+        int n = snprintf(line, sizeof line, "%s  seed %" PRIu64 "\n", path, seed);
+        code = tt__print(line, (unsigned long)n);
+    }
+    return code;
+}
+
+/* One sentence, or a list when the request has several faults; as JSON on standard output for --json. */
+static void tell_failure(const run *r, const tt_err *err) {
+    enum { MAX_TEXT_BYTES = 64 * 1024 };
+    tt_err ignored;
+    tt_buf faults, answer;
+    tt_buf_init(&faults, MAX_TEXT_BYTES);
+    tt_buf_init(&answer, MAX_TEXT_BYTES);
+    bool is_list = r->problems.count > 1 && !r->is_json;
+    bool has_faults =
+        r->problems.count > 0 &&
+        tt_problems_write(&r->problems, r->is_json ? "; " : "\n  ", &faults, &ignored) == TT_OK;
+    const char *text = has_faults ? faults.data : err->message;
+    if (r->is_json && tt_app_write_error(text, &answer, &ignored) == TT_OK)
+        printf("%s\n", answer.data);
+    else if (is_list && has_faults)
+        fprintf(stderr, "tintype: %d things are wrong:\n  %s\n", r->problems.count, text);
+    else
+        fprintf(stderr, "tintype: %s\n", text);
+    fflush(stdout);
+    tt_buf_release(&faults);
+    tt_buf_release(&answer);
+}
+
+/* Everything but the answer. r->exit_code is that of the stage that runs. */
+static tt_status work(run *r, int argc, char **argv, tt_err *err) {
+    r->exit_code = TT_EXIT_USAGE;
+    TT_TRY(read_words(r, argc, argv, err));
+    if (r->wants_help) return TT_OK;
+    TT_TRY(check_words(r, err));
+    if (writes_files(r)) TT_TRY(tt__outfile_plan(r->out_path, r->request.format, &r->outfile, err));
+    r->exit_code = TT_EXIT_FAILED;
+    TT_TRY(open_model(r, err));
+    TT_TRY(make(r, err));
+    return write_files(r, err);
+}
+
+int tt__run(int argc, char **argv) {
+    run r = {.engine = NULL};
+    tt_err err = {.code = TT_OK};
+    tt_problems_init(&r.problems);
+    tt_status status = work(&r, argc, argv, &err);
+    int code = r.exit_code;
+    if (r.wants_help)
+        code = tt__run_help();
+    else if (status != TT_OK)
+        tell_failure(&r, &err);
+    else
+        code = r.is_json ? print_json_result(&r, &err) : print_pictures(&r, &err);
+    if (status == TT_E_CANCELLED) code = tt__cancel_exit_code();
+    tt_app_made_release(&r.made);
+    tt_engine_close(r.engine);
+    tt_settings_release(&r.settings);
+    return code;
+}
