@@ -2,6 +2,8 @@
 #ifndef TT_WEIGHTS_PARTS_H
 #define TT_WEIGHTS_PARTS_H
 
+#include <stdio.h>
+
 #include "base/arena.h"
 #include "base/json.h"
 #include "weights/names.h"
