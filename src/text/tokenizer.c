@@ -1,5 +1,4 @@
-/* See tokenizer.h. This file holds the built-in table, the walk over a text, and what surrounds the
- * ids.
+/* The built-in vocabulary, the walk over a text, and what surrounds the ids.
  *
  * The walk has three levels, each of which cuts what the one above left over:
  *     raw text         special tokens that are looked for as they stand, and the padding token
@@ -8,6 +7,8 @@
  *
  * The built-in vocabulary is not stored: 256 bytes, 256 bytes that end a word, one token per merge
  * in order of rank, two markers. */
+#include "text/tokenizer.h"
+
 #include <string.h>
 #include <zlib.h>
 

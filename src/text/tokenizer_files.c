@@ -170,9 +170,8 @@ static tt_status check_model(json_object *model, tt_err *err) {
 
 /* A merge is "left right" or ["left", "right"]. */
 static tt_status add_merge_value(tt__bpe *b, json_object *value, tt_err *err) {
-    tt__name pair[2];
     if (json_object_is_type(value, json_type_string)) {
-        tt__name line = name_of(value);
+        tt__name line = name_of(value), pair[2];
         TT_TRY(split_pair(line.text, line.size, pair, err));
         return tt__bpe_add_merge(b, pair[0], pair[1], err);
     }
