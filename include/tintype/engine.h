@@ -14,8 +14,9 @@
  *     tt_result_release(&result);
  *     tt_engine_close(engine);
  *
- * Threads: one call at a time per engine; any thread may make it. Strings in options and requests are borrowed
- * for the call. Failures are a status and one sentence; nothing is printed, nothing exits. */
+ * Threads: one call at a time per engine; any thread may make it. Strings in options and requests
+ * are borrowed for the call. Failures are a status and one sentence; nothing is printed, nothing
+ * exits. */
 #ifndef TINTYPE_ENGINE_H
 #define TINTYPE_ENGINE_H
 
@@ -73,12 +74,12 @@ typedef struct tt_engine_info {
 } tt_engine_info;
 const tt_engine_info *tt_engine_get_info(const tt_engine *engine);
 
-/* Once per finished step, on the calling thread. `preview` is NULL unless want_preview was set; it is an RGB
- * picture [preview_height, preview_width, 3] borrowed until the callback returns. */
+/* Once per finished step, on the calling thread. `preview` is NULL unless want_preview was set; it
+ * is an RGB picture [preview_height, preview_width, 3] borrowed until the callback returns. */
 typedef struct tt_progress {
     int picture, n_pictures; /* 0-based picture in the batch */
-    int step, n_steps;       /* steps finished so far, 1..n_steps; 0: text is encoded, denoising starts */
-    double elapsed_ms;       /* since generate was called */
+    int step, n_steps; /* steps finished so far, 1..n_steps; 0: text is encoded, denoising starts */
+    double elapsed_ms; /* since generate was called */
     const uint8_t *preview;
     int preview_width, preview_height;
 } tt_progress;
@@ -87,16 +88,18 @@ typedef bool (*tt_progress_fn)(void *context, const tt_progress *progress);
 
 typedef struct tt_request {
     const char *prompt;          /* UTF-8; "" is allowed, NULL is not */
-    const char *negative_prompt; /* NULL: absent (zero conditioning where the model says so); "" is encoded */
+    const char *negative_prompt; /* NULL: absent (zero conditioning where the model says so); "" is
+                                    encoded */
     int width, height;           /* pixels, multiples of 8 */
     int steps;
     float guidance;         /* CFG scale; <= 1 switches guidance off */
     float guidance_rescale; /* 0: off (Lin et al. 2023, section 3.4) */
     uint64_t seed;          /* picture i takes seed + i */
     int count;              /* pictures, each from a seed of its own */
-    const char *sampler;    /* NULL: the model's default. Any name of tt_sampler_names, or what people paste */
-    const char *schedule;   /* NULL: the sampler's default */
-    const char *noise;      /* "cpu" (torch CPU f32), "cpu-f16", "cuda" (Philox); NULL: "cpu" */
+    const char *
+        sampler; /* NULL: the model's default. Any name of tt_sampler_names, or what people paste */
+    const char *schedule; /* NULL: the sampler's default */
+    const char *noise;    /* "cpu" (torch CPU f32), "cpu-f16", "cuda" (Philox); NULL: "cpu" */
     bool want_preview;
     tt_progress_fn progress; /* may be NULL */
     void *progress_context;
@@ -104,7 +107,8 @@ typedef struct tt_request {
 /* Fills in what the model was made for; engine may be NULL for generic SDXL defaults. */
 void tt_request_defaults(const tt_engine *engine, tt_request *request);
 
-/* Checks names and ranges without making anything; the same checks generate makes first. One sentence. */
+/* Checks names and ranges without making anything; the same checks generate makes first. One
+ * sentence. */
 tt_status tt_request_check(const tt_request *request, tt_err *err);
 
 typedef struct tt_picture {
@@ -114,8 +118,9 @@ typedef struct tt_picture {
 } tt_picture;
 
 typedef struct tt_timings {
-    double text_ms, denoise_ms, vae_ms, total_ms; /* wall clock; denoise and vae over all pictures */
-    double plan_ms;                               /* preparing primitives and memory */
+    double text_ms, denoise_ms, vae_ms,
+        total_ms;   /* wall clock; denoise and vae over all pictures */
+    double plan_ms; /* preparing primitives and memory */
 } tt_timings;
 
 typedef struct tt_result {
@@ -131,16 +136,18 @@ typedef struct tt_result {
     size_t peak_bytes;    /* the process's peak resident size */
 } tt_result;
 
-tt_status tt_engine_generate(tt_engine *engine, const tt_request *request, tt_result *result, tt_err *err);
+tt_status tt_engine_generate(tt_engine *engine, const tt_request *request, tt_result *result,
+                             tt_err *err);
 void tt_result_release(tt_result *result);
 
 /* Canonical names, NULL-terminated; static. */
 const char *const *tt_sampler_names(void);
 const char *const *tt_schedule_names(void);
 
-/* What a pasted name means: "DPM++ 2M Karras" -> "dpmpp_2m" and "karras"; *schedule is NULL when the name does
- * not say. TT_E_INVALID with the list of known names otherwise. */
-tt_status tt_sampler_lookup(const char *name, const char **sampler, const char **schedule, tt_err *err);
+/* What a pasted name means: "DPM++ 2M Karras" -> "dpmpp_2m" and "karras"; *schedule is NULL when
+ * the name does not say. TT_E_INVALID with the list of known names otherwise. */
+tt_status tt_sampler_lookup(const char *name, const char **sampler, const char **schedule,
+                            tt_err *err);
 
 const char *tt_version(void);
 

@@ -1,8 +1,9 @@
 /* Status codes and the error record that every fallible function fills.
  *
- * A function returns TT_OK or a code; on failure it writes one complete sentence into `err`: what, which,
- * expected and found. `err` may be NULL when the caller only wants the code. Nothing here allocates, so
- * errors can be reported when memory is gone. Thread rule: a tt_err belongs to one thread at a time. */
+ * A function returns TT_OK or a code; on failure it writes one complete sentence into `err`: what,
+ * which, expected and found. `err` may be NULL when the caller only wants the code. Nothing here
+ * allocates, so errors can be reported when memory is gone. Thread rule: a tt_err belongs to one
+ * thread at a time. */
 #ifndef TINTYPE_ERROR_H
 #define TINTYPE_ERROR_H
 

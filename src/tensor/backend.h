@@ -57,7 +57,7 @@ struct tt_ops {
     void *state; /* the back-end's */
     tt_dtype dtype;
     int n_threads;
-    size_t weight_bytes;
+    _Atomic size_t weight_bytes; /* weights are packed by several threads at once */
     tt_scratch scratch;
 };
 

@@ -12,6 +12,9 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
+#define WIDE __attribute__((target("avx2,f16c")))
+#else
+#define WIDE
 #endif
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are read as little-endian");
@@ -103,16 +106,19 @@ static void f16_encode_plain(void *dst, const float *src, size_t n) {
 }
 
 #if defined(__x86_64__)
-/* __builtin_cpu_supports cannot be asked for f16c by every compiler; it knows avx2, which also says
- * that the system saves the wide registers. */
+static bool has_avx2(void) {
+    return __builtin_cpu_supports("avx2") != 0; /* also says that the system saves the registers */
+}
+
+/* Not every compiler lets __builtin_cpu_supports ask for f16c. The instruction traps into the
+ * hypervisor on virtual machines, so it is asked once per call, and only when halves are involved. */
 static bool has_f16c(void) {
     unsigned a, b, c = 0, d;
     const unsigned f16c = 1u << 29;
-    return __builtin_cpu_supports("avx2") && __get_cpuid(1, &a, &b, &c, &d) && (c & f16c);
+    return has_avx2() && __get_cpuid(1, &a, &b, &c, &d) && (c & f16c);
 }
 
-__attribute__((target("avx2,f16c"))) static size_t f16_decode_wide(float *dst, const void *src,
-                                                                   size_t n) {
+WIDE static size_t f16_decode_wide(float *dst, const void *src, size_t n) {
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         __m128i half = _mm_loadu_si128((const __m128i *)(const void *)((const char *)src + 2 * i));
@@ -121,8 +127,7 @@ __attribute__((target("avx2,f16c"))) static size_t f16_decode_wide(float *dst, c
     return i;
 }
 
-__attribute__((target("avx2,f16c"))) static size_t f16_encode_wide(void *dst, const float *src,
-                                                                   size_t n) {
+WIDE static size_t f16_encode_wide(void *dst, const float *src, size_t n) {
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         __m128i half = _mm256_cvtps_ph(_mm256_loadu_ps(src + i), _MM_FROUND_TO_NEAREST_INT);
@@ -131,6 +136,9 @@ __attribute__((target("avx2,f16c"))) static size_t f16_encode_wide(void *dst, co
     return i;
 }
 #else
+static bool has_avx2(void) {
+    return false;
+}
 static bool has_f16c(void) {
     return false;
 }
@@ -148,9 +156,16 @@ static void bf16_decode(float *dst, const void *src, size_t n) {
     for (size_t i = 0; i < n; i++) dst[i] = tt_bf16_to_f32(load_u16(src, i));
 }
 
-static void bf16_encode(void *dst, const float *src, size_t n) {
-    uint16_t *out = dst;
+/* The same loop twice: compiled for every processor, and for those with 256-bit integers. */
+static inline __attribute__((always_inline)) void bf16_encode_loop(uint16_t *out, const float *src,
+                                                                   size_t n) {
     for (size_t i = 0; i < n; i++) out[i] = tt_f32_to_bf16(src[i]);
+}
+static void bf16_encode_plain(void *dst, const float *src, size_t n) {
+    bf16_encode_loop(dst, src, n);
+}
+WIDE static void bf16_encode_wide(void *dst, const float *src, size_t n) {
+    bf16_encode_loop(dst, src, n);
 }
 
 static void f64_decode(float *dst, const void *src, size_t n) {
@@ -213,7 +228,10 @@ static void encode(void *dst, tt_dtype dtype, const float *src, size_t n, bool w
         memcpy(dst, src, n * sizeof *src);
         return;
     case TT_BF16:
-        bf16_encode(dst, src, n);
+        if (wide)
+            bf16_encode_wide(dst, src, n);
+        else
+            bf16_encode_plain(dst, src, n);
         return;
     case TT_F16:
         if (wide) done = f16_encode_wide(dst, src, n);
@@ -231,7 +249,7 @@ void tt_convert(void *dst, tt_dtype dst_dtype, const void *src, tt_dtype src_dty
         memcpy(dst, src, count * tt_dtype_size(dst_dtype));
         return;
     }
-    bool wide = (src_dtype == TT_F16 || dst_dtype == TT_F16) && has_f16c();
+    bool wide = src_dtype == TT_F16 || dst_dtype == TT_F16 ? has_f16c() : has_avx2();
     if (dst_dtype == TT_F32) {
         decode(dst, src, src_dtype, count, wide);
         return;

@@ -79,16 +79,38 @@ bool tt_ops_is_planning(const tt_ops *ops) {
     return ops->scratch.measuring;
 }
 
-tt_status tt_scratch_new(tt_ops *ops, int64_t n, int64_t h, int64_t w, int64_t c, tt_tensor *out,
-                         tt_err *err) {
+/* Fills in the shape; *bytes is its size, or the shape is refused. */
+static tt_status shape_tensor(const tt_ops *ops, int64_t n, int64_t h, int64_t w, int64_t c,
+                              tt_tensor *out, size_t *bytes, tt_err *err) {
     int64_t count = 0;
     *out = (tt_tensor){.dtype = ops->dtype, .n = n, .h = h, .w = w, .c = c};
     if (n < 1 || h < 1 || w < 1 || c < 1 || !tt_mul_i64(n, h, &count) ||
         !tt_mul_i64(count, w, &count) || !tt_mul_i64(count, c, &count) || count > INT64_MAX / 8)
         return tt_fail(err, TT_E_INVALID, "tensor [%lld, %lld, %lld, %lld]: not a possible size",
                        (long long)n, (long long)h, (long long)w, (long long)c);
-    return tt_scratch_take(&ops->scratch, (size_t)count * tt_dtype_size(ops->dtype), &out->data,
-                           err);
+    *bytes = (size_t)count * tt_dtype_size(ops->dtype);
+    return TT_OK;
+}
+
+tt_status tt_scratch_new(tt_ops *ops, int64_t n, int64_t h, int64_t w, int64_t c, tt_tensor *out,
+                         tt_err *err) {
+    size_t bytes;
+    TT_TRY(shape_tensor(ops, n, h, w, c, out, &bytes, err));
+    return tt_scratch_take(&ops->scratch, bytes, &out->data, err);
+}
+
+tt_status tt_request_tensor_new(tt_ops *ops, int64_t n, int64_t h, int64_t w, int64_t c,
+                                tt_tensor *out, tt_err *err) {
+    size_t bytes;
+    TT_TRY(shape_tensor(ops, n, h, w, c, out, &bytes, err));
+    out->data = tt_alloc_aligned(bytes);
+    return out->data ? TT_OK : tt_fail_nomem(err, "a tensor", bytes);
+}
+
+void tt_request_tensor_free(tt_ops *ops, tt_tensor *t) {
+    (void)ops;
+    tt_free(t->data);
+    t->data = NULL;
 }
 
 void tt_scratch_free(tt_ops *ops, tt_tensor *t) {
@@ -192,6 +214,14 @@ void tt_weight_free(tt_ops *ops, tt_weight *w) {
     tt_free(w->data);
     tt_free(w->bias);
     tt_free(w);
+}
+
+int64_t tt_weight_rows(const tt_weight *w) {
+    return w->kind == TT_WEIGHT_EMBEDDING ? w->n_in : w->n_out;
+}
+
+int64_t tt_weight_columns(const tt_weight *w) {
+    return w->kind == TT_WEIGHT_EMBEDDING ? w->n_out : w->n_in;
 }
 
 /* ---- operations

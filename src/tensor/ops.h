@@ -15,7 +15,8 @@
  * activations are f32 inside; results round once on the way out. No operation works in place unless
  * it says so: y must not overlap an input. Results do not depend on the number of threads.
  *
- * Threads: one thread owns a tt_ops and everything made with it; back-ends use more inside. */
+ * Threads: one thread owns a tt_ops and everything made with it; back-ends use more inside. Only the
+ * tt_weight_* makers may be called from several threads at once (loading). */
 #ifndef TT_TENSOR_OPS_H
 #define TT_TENSOR_OPS_H
 
@@ -63,6 +64,11 @@ tt_status tt_scratch_new(tt_ops *ops, int64_t n, int64_t h, int64_t w, int64_t c
 void tt_scratch_free(tt_ops *ops, tt_tensor *t); /* t->data becomes NULL; a NULL data is fine */
 void tt_scratch_reset(tt_ops *ops); /* frees everything: after a failed or cancelled pass */
 
+/* A tensor that lives as long as a request: from the heap, also in rehearsal. */
+tt_status tt_request_tensor_new(tt_ops *ops, int64_t n, int64_t h, int64_t w, int64_t c,
+                                tt_tensor *out, tt_err *err);
+void tt_request_tensor_free(tt_ops *ops, tt_tensor *t); /* a NULL data is fine */
+
 /* ---- weights: process lifetime
  * ---------------------------------------------------------------------- */
 
@@ -83,7 +89,10 @@ tt_status tt_weight_norm(tt_ops *ops, const float *gamma, const float *beta, int
 tt_status tt_weight_embedding(tt_ops *ops, const void *table /* [rows, c] */, int64_t rows,
                               int64_t c, tt_weight **out, tt_err *err);
 void tt_weight_free(tt_ops *ops, tt_weight *w); /* NULL is fine */
-size_t tt_ops_weight_bytes(const tt_ops *ops);  /* of all live weights */
+int64_t tt_weight_rows(
+    const tt_weight *w); /* linear: n_out; conv: c_out; embedding: rows; norm: c */
+int64_t tt_weight_columns(const tt_weight *w); /* linear: n_in; conv: c_in; embedding: c; norm: 1 */
+size_t tt_ops_weight_bytes(const tt_ops *ops); /* of all live weights */
 
 /* ---- operations
  * ------------------------------------------------------------------------------------- */

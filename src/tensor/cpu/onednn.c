@@ -34,6 +34,7 @@ struct tt_dnn_primitive {
     dnnl_memory_t x, weights, bias, y, mul, add, scratch; /* NULL where absent */
     int mul_index, add_index;                             /* positions among the post-ops */
     size_t scratch_bytes;
+    tt_dnn_layout layout; /* of the weights */
 };
 
 static tt_status failed(tt_err *err, dnnl_status_t status, const char *what,
@@ -45,6 +46,10 @@ static tt_status failed(tt_err *err, dnnl_status_t status, const char *what,
     if (status == dnnl_out_of_memory)
         return tt_fail(err, TT_E_NOMEM, "oneDNN: out of memory: %s", what);
     return tt_fail(err, TT_E_INTERNAL, "oneDNN: %s failed with status %d", what, (int)status);
+}
+
+static const char *what_of(const tt_dnn_spec *spec) {
+    return spec->kernel ? "convolution" : "matrix product";
 }
 
 #define DNN_TRY(call, what, spec)                                                     \
@@ -75,8 +80,8 @@ static void desc_free(dnnl_memory_desc_t *d) {
 static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha) {
     return dnnl_post_ops_append_eltwise(ops, kind, alpha, 0);
 }
-static dnnl_status_t set_handle(dnnl_memory_t memory, void *handle) {
-    return dnnl_memory_set_data_handle(memory, handle);
+static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
+    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
 }
 
 static dnnl_status_t describe(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
@@ -111,8 +116,8 @@ static void desc_free(dnnl_memory_desc_t *d) {
 static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha) {
     return dnnl_post_ops_append_eltwise(ops, 1, kind, alpha, 0);
 }
-static dnnl_status_t set_handle(dnnl_memory_t memory, void *handle) {
-    return dnnl_memory_set_data_handle(memory, handle);
+static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
+    return dnnl_post_ops_append_sum(ops, 1);
 }
 
 static dnnl_status_t describe(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
@@ -246,25 +251,20 @@ static dnnl_status_t make_attr(const tt_dnn_spec *s, desc_ref y, dnnl_primitive_
     }
     indices[1] = n;
     if (status == dnnl_success && s->has_add)
-        status = dnnl_post_ops_append_binary(ops, dnnl_binary_add, y);
+        status = s->kernel ? append_sum(ops) : dnnl_post_ops_append_binary(ops, dnnl_binary_add, y);
     if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*attr, ops);
     if (ops) dnnl_post_ops_destroy(ops);
     return status;
 }
 
-/* layout NULL: oneDNN chooses the weights' layout. */
+/* oneDNN chooses the weights' layout. */
 static dnnl_status_t make_primitive_desc(tt_dnn *dnn, const tt_dnn_spec *s,
-                                         const tt_dnn_layout *layout, dnnl_primitive_desc_t *out,
-                                         int indices[2]) {
+                                         dnnl_primitive_desc_t *out, int indices[2]) {
     dnnl_memory_desc_t d[D_COUNT];
     memset(d, 0, sizeof d);
     dnnl_primitive_attr_t attr = NULL;
     *out = NULL;
     dnnl_status_t status = make_descs(s, dnnl_format_tag_any, d);
-    if (status == dnnl_success && layout) {
-        desc_free(&d[D_WEIGHTS]);
-        status = desc_copy(&d[D_WEIGHTS], REF(layout->desc));
-    }
     if (status == dnnl_success) status = make_attr(s, REF(d[D_Y]), &attr, indices);
     if (status == dnnl_success) status = describe(out, dnn->engine, s, d, attr);
     if (attr) dnnl_primitive_attr_destroy(attr);
@@ -275,23 +275,28 @@ static dnnl_status_t make_primitive_desc(tt_dnn *dnn, const tt_dnn_spec *s,
 /* ---- packing
  * ---------------------------------------------------------------------------------------- */
 
-/* Rewrites `from` (plain) into `to` (layout's order). */
+/* Rewrites `from` (plain) into `to` (layout's order). Loading packs from several threads at once, so each call
+ * has a stream of its own. */
 static tt_status reorder(tt_dnn *dnn, desc_ref from_desc, const void *from, desc_ref to_desc,
                          void *to, tt_err *err) {
     dnnl_primitive_desc_t desc = NULL;
     dnnl_primitive_t primitive = NULL;
     dnnl_memory_t a = NULL, b = NULL;
+    dnnl_stream_t stream = NULL;
     dnnl_status_t status = dnnl_reorder_primitive_desc_create(&desc, from_desc, dnn->engine,
                                                               to_desc, dnn->engine, NULL);
     if (status == dnnl_success) status = dnnl_primitive_create(&primitive, desc);
     if (status == dnnl_success)
         status = dnnl_memory_create(&a, from_desc, dnn->engine, (void *)(uintptr_t)from);
     if (status == dnnl_success) status = dnnl_memory_create(&b, to_desc, dnn->engine, to);
+    if (status == dnnl_success)
+        status = dnnl_stream_create(&stream, dnn->engine, dnnl_stream_default_flags);
     if (status == dnnl_success) {
         const dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, a}, {DNNL_ARG_TO, b}};
-        status = dnnl_primitive_execute(primitive, dnn->stream, 2, args);
-        dnnl_stream_wait(dnn->stream);
+        status = dnnl_primitive_execute(primitive, stream, 2, args);
+        dnnl_stream_wait(stream);
     }
+    if (stream) dnnl_stream_destroy(stream);
     if (a) dnnl_memory_destroy(a);
     if (b) dnnl_memory_destroy(b);
     if (primitive) dnnl_primitive_destroy(primitive);
@@ -299,50 +304,60 @@ static tt_status reorder(tt_dnn *dnn, desc_ref from_desc, const void *from, desc
     return status == dnnl_success ? TT_OK : failed(err, status, "packing weights", NULL);
 }
 
-static tt_status choose_layout(tt_dnn *dnn, const tt_dnn_spec *spec, tt_dnn_layout **out,
-                               tt_err *err) {
-    dnnl_primitive_desc_t desc;
-    int indices[2];
-    DNN_TRY(make_primitive_desc(dnn, spec, NULL, &desc, indices),
-            spec->kernel ? "convolution" : "matrix product", spec);
-    tt_dnn_layout *layout = tt_alloc(sizeof *layout);
-    dnnl_status_t status = dnnl_out_of_memory;
-    if (layout)
-        status =
-            desc_copy(&layout->desc, dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0));
-    dnnl_primitive_desc_destroy(desc);
-    if (status != dnnl_success) {
-        tt_free(layout);
-        return failed(err, status, "choosing a layout", spec);
-    }
-    *out = layout;
-    return TT_OK;
+static tt_status new_layout(desc_ref desc, tt_dnn_layout **out, tt_err *err) {
+    *out = tt_alloc(sizeof **out);
+    if (!*out) return tt_fail_nomem(err, "a layout", sizeof **out);
+    dnnl_status_t status = desc_copy(&(*out)->desc, desc);
+    if (status == dnnl_success) return TT_OK;
+    tt_free(*out);
+    *out = NULL;
+    return failed(err, status, "copying a layout", NULL);
+}
+
+/* `from` in the order of from_desc, rewritten into fresh memory in the order of `to_desc`. */
+static tt_status rewrite(tt_dnn *dnn, desc_ref from_desc, const void *from, desc_ref to_desc,
+                         tt_dnn_layout **layout, void **data, size_t *size_bytes, tt_err *err) {
+    *data = NULL;
+    TT_TRY(new_layout(to_desc, layout, err));
+    *size_bytes = dnnl_memory_desc_get_size(REF((*layout)->desc));
+    *data = tt_alloc_aligned(*size_bytes);
+    tt_status status = *data ? reorder(dnn, from_desc, from, REF((*layout)->desc), *data, err)
+                             : tt_fail_nomem(err, "a packed weight", *size_bytes);
+    if (status == TT_OK) return TT_OK;
+    tt_free(*data);
+    tt__dnn_layout_free(*layout);
+    *data = NULL;
+    *layout = NULL;
+    return status;
 }
 
 tt_status tt__dnn_pack(tt_dnn *dnn, const tt_dnn_spec *spec, const void *plain,
                        tt_dnn_layout **layout, void **data, size_t *size_bytes, tt_err *err) {
-    *layout = NULL;
-    *data = NULL;
-    TT_TRY(choose_layout(dnn, spec, layout, err));
+    dnnl_primitive_desc_t desc;
     dnnl_memory_desc_t d[D_COUNT];
+    int indices[2];
+    DNN_TRY(make_primitive_desc(dnn, spec, &desc, indices), what_of(spec), spec);
     memset(d, 0, sizeof d);
-    tt_status status = TT_OK;
-    *size_bytes = dnnl_memory_desc_get_size(REF((*layout)->desc));
-    *data = tt_alloc_aligned(*size_bytes);
-    if (!*data)
-        status = tt_fail_nomem(err, "a packed weight", *size_bytes);
-    else if (make_descs(spec, spec->kernel ? dnnl_oihw : dnnl_ba, d) != dnnl_success)
-        status = failed(err, dnnl_invalid_arguments, "describing weights", spec);
-    else
-        status = reorder(dnn, REF(d[D_WEIGHTS]), plain, REF((*layout)->desc), *data, err);
+    dnnl_status_t made = make_descs(spec, spec->kernel ? dnnl_oihw : dnnl_ba, d);
+    tt_status status = made != dnnl_success
+                           ? failed(err, made, "describing weights", spec)
+                           : rewrite(dnn, REF(d[D_WEIGHTS]), plain,
+                                     dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0),
+                                     layout, data, size_bytes, err);
     free_descs(d);
-    if (status != TT_OK) {
-        tt_free(*data);
-        tt__dnn_layout_free(*layout);
-        *data = NULL;
-        *layout = NULL;
-    }
+    dnnl_primitive_desc_destroy(desc);
     return status;
+}
+
+bool tt__dnn_layout_fits(const tt_dnn_primitive *p, const tt_dnn_layout *layout) {
+    return dnnl_memory_desc_equal(REF(p->layout.desc), REF(layout->desc)) != 0;
+}
+
+tt_status tt__dnn_repack(tt_dnn *dnn, const tt_dnn_primitive *p, const tt_dnn_layout *from,
+                         const void *from_data, tt_dnn_layout **layout, void **data,
+                         size_t *size_bytes, tt_err *err) {
+    return rewrite(dnn, REF(from->desc), from_data, REF(p->layout.desc), layout, data, size_bytes,
+                   err);
 }
 
 void tt__dnn_layout_free(tt_dnn_layout *layout) {
@@ -370,7 +385,7 @@ static dnnl_status_t make_memories(tt_dnn *dnn, const tt_dnn_spec *s, dnnl_primi
     if (status == dnnl_success) status = memory_like(dnn, desc, dnnl_query_dst_md, 0, &p->y);
     if (status == dnnl_success && s->has_mul)
         status = memory_like(dnn, desc, dnnl_query_dst_md, 0, &p->mul);
-    if (status == dnnl_success && s->has_add)
+    if (status == dnnl_success && s->has_add && s->kernel == 0)
         status = memory_like(dnn, desc, dnnl_query_dst_md, 0, &p->add);
     if (status == dnnl_success)
         status = memory_like(dnn, desc, dnnl_query_scratchpad_md, 0, &p->scratch);
@@ -379,13 +394,12 @@ static dnnl_status_t make_memories(tt_dnn *dnn, const tt_dnn_spec *s, dnnl_primi
     return status;
 }
 
-tt_status tt__dnn_primitive_new(tt_dnn *dnn, const tt_dnn_spec *spec, const tt_dnn_layout *layout,
-                                tt_dnn_primitive **out, tt_err *err) {
-    const char *what = spec->kernel ? "convolution" : "matrix product";
+tt_status tt__dnn_primitive_new(tt_dnn *dnn, const tt_dnn_spec *spec, tt_dnn_primitive **out,
+                                tt_err *err) {
     dnnl_primitive_desc_t desc;
     int indices[2];
     *out = NULL;
-    DNN_TRY(make_primitive_desc(dnn, spec, layout, &desc, indices), what, spec);
+    DNN_TRY(make_primitive_desc(dnn, spec, &desc, indices), what_of(spec), spec);
     tt_dnn_primitive *p = tt_alloc(sizeof *p);
     dnnl_status_t status = p ? dnnl_primitive_create(&p->primitive, desc) : dnnl_out_of_memory;
     if (status == dnnl_success) {
@@ -393,10 +407,13 @@ tt_status tt__dnn_primitive_new(tt_dnn *dnn, const tt_dnn_spec *spec, const tt_d
         p->add_index = indices[1];
         status = make_memories(dnn, spec, desc, p);
     }
+    if (status == dnnl_success)
+        status = desc_copy(&p->layout.desc,
+                           dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0));
     dnnl_primitive_desc_destroy(desc);
     if (status != dnnl_success) {
         tt__dnn_primitive_free(p);
-        return failed(err, status, what, spec);
+        return failed(err, status, what_of(spec), spec);
     }
     *out = p;
     return TT_OK;
@@ -408,6 +425,7 @@ void tt__dnn_primitive_free(tt_dnn_primitive *p) {
     for (size_t i = 0; i < sizeof memories / sizeof *memories; i++)
         if (memories[i]) dnnl_memory_destroy(memories[i]);
     if (p->primitive) dnnl_primitive_destroy(p->primitive);
+    desc_free(&p->layout.desc);
     tt_free(p);
 }
 
@@ -420,7 +438,7 @@ static dnnl_status_t bind(dnnl_exec_arg_t *list, int *n, int arg, dnnl_memory_t 
                           const void *data) {
     if (!memory) return dnnl_success;
     list[(*n)++] = (dnnl_exec_arg_t){arg, memory};
-    return set_handle(memory, (void *)(uintptr_t)data);
+    return dnnl_memory_set_data_handle(memory, (void *)(uintptr_t)data);
 }
 
 tt_status tt__dnn_run(tt_dnn *dnn, tt_dnn_primitive *p, const tt_dnn_args *a, tt_err *err) {

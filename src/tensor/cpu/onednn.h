@@ -32,15 +32,23 @@ typedef struct tt_dnn_args {
 tt_status tt__dnn_open(tt_dnn **out, tt_err *err);
 void tt__dnn_close(tt_dnn *dnn);
 
-/* Chooses the layout that oneDNN likes best for this spec and rewrites plain weights ([c_out, c_in]
- * or [c_out, c_in, k, k]) into it: *data is aligned memory of *size_bytes, owned by the caller
- * (tt_free). */
+/* Chooses the layout that oneDNN likes best for this spec and rewrites plain weights ([c_out, c_in] or [c_out, c_in,
+ * k, k]) into it: *data is aligned memory of *size_bytes, owned by the caller (tt_free). */
 tt_status tt__dnn_pack(tt_dnn *dnn, const tt_dnn_spec *spec, const void *plain,
                        tt_dnn_layout **layout, void **data, size_t *size_bytes, tt_err *err);
 void tt__dnn_layout_free(tt_dnn_layout *layout);
 
-tt_status tt__dnn_primitive_new(tt_dnn *dnn, const tt_dnn_spec *spec, const tt_dnn_layout *layout,
-                                tt_dnn_primitive **out, tt_err *err);
+/* A product's `add` is a tensor of its own; a convolution adds what y holds when it starts (oneDNN 2.6 has no fast
+ * convolution that adds another tensor). */
+tt_status tt__dnn_primitive_new(tt_dnn *dnn, const tt_dnn_spec *spec, tt_dnn_primitive **out,
+                                tt_err *err);
+
+/* The layout this primitive reads differs between sizes: true when weights laid out so can be used. */
+bool tt__dnn_layout_fits(const tt_dnn_primitive *p, const tt_dnn_layout *layout);
+/* Rewrites packed weights from one layout into the primitive's. */
+tt_status tt__dnn_repack(tt_dnn *dnn, const tt_dnn_primitive *p, const tt_dnn_layout *from,
+                         const void *from_data, tt_dnn_layout **layout, void **data,
+                         size_t *size_bytes, tt_err *err);
 void tt__dnn_primitive_free(tt_dnn_primitive *p);
 size_t tt__dnn_scratch_bytes(const tt_dnn_primitive *p);
 tt_status tt__dnn_run(tt_dnn *dnn, tt_dnn_primitive *p, const tt_dnn_args *args, tt_err *err);

@@ -60,8 +60,8 @@ static size_t hash_of(const tt_dnn_spec *spec) {
 }
 
 /* The primitive for spec, made now if this is the first time. */
-static tt_status primitive_for(tt_cpu_state *state, const tt_dnn_spec *spec,
-                               const tt_dnn_layout *layout, tt_dnn_primitive **out, tt_err *err) {
+static tt_status primitive_for(tt_cpu_state *state, const tt_dnn_spec *spec, tt_dnn_primitive **out,
+                               tt_err *err) {
     tt_cpu_cache *cache = state->cache;
     size_t at = hash_of(spec) & (CACHE_SLOTS - 1);
     while (cache->slots[at].primitive) {
@@ -73,7 +73,7 @@ static tt_status primitive_for(tt_cpu_state *state, const tt_dnn_spec *spec,
     }
     if (cache->n > CACHE_SLOTS * 3 / 4)
         return tt_fail(err, TT_E_INTERNAL, "more than %d kernels in one pass", cache->n);
-    TT_TRY(tt__dnn_primitive_new(state->dnn, spec, layout, out, err));
+    TT_TRY(tt__dnn_primitive_new(state->dnn, spec, out, err));
     cache->slots[at] = (slot){*spec, *out};
     cache->n++;
     return TT_OK;
@@ -143,12 +143,30 @@ void tt__cpu_unpack(tt_ops *ops, tt_weight *w) {
     w->packed = NULL;
 }
 
+/* Rewrites w into the layout that p reads. The weight stays the same numbers, hence the const outside. */
+static tt_status fit_layout(tt_ops *ops, const tt_dnn_primitive *p, tt_weight *w, tt_err *err) {
+    tt_dnn_layout *layout;
+    void *data;
+    size_t size, bias_bytes = w->bias ? (size_t)w->n_out * sizeof *w->bias : 0;
+    if (tt__dnn_layout_fits(p, w->packed)) return TT_OK;
+    TT_TRY(
+        tt__dnn_repack(tt__cpu_state(ops)->dnn, p, w->packed, w->data, &layout, &data, &size, err));
+    tt__dnn_layout_free(w->packed);
+    tt_free(w->data);
+    ops->weight_bytes += size + bias_bytes - w->size_bytes;
+    w->packed = layout;
+    w->data = data;
+    w->size_bytes = size + bias_bytes;
+    return TT_OK;
+}
+
 static tt_status run(tt_ops *ops, const tt_dnn_spec *spec, const tt_weight *w, const tt_tensor *x,
                      const tt_epilogue *e, tt_tensor *y, tt_err *err) {
     tt_cpu_state *state = tt__cpu_state(ops);
     tt_dnn_primitive *primitive;
     void *scratch = NULL;
-    TT_TRY(primitive_for(state, spec, w->packed, &primitive, err));
+    TT_TRY(primitive_for(state, spec, &primitive, err));
+    TT_TRY(fit_layout(ops, primitive, (tt_weight *)(uintptr_t)w, err));
     TT_TRY(tt_scratch_take(&ops->scratch, tt__dnn_scratch_bytes(primitive), &scratch, err));
     tt_status status = TT_OK;
     if (!ops->scratch.measuring) {
@@ -179,5 +197,7 @@ tt_status tt__cpu_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x, cons
     if (is_product(&w->conv)) return tt__cpu_linear(ops, w, x, e, y, err);
     conv_spec(ops, w, x->n, x->h, x->w, &spec);
     spec_epilogue(e, &spec);
+    if (e->add && e->add->data != y->data && !ops->scratch.measuring)
+        memcpy(y->data, e->add->data, (size_t)tt_tensor_count(y) * tt_dtype_size(y->dtype));
     return run(ops, &spec, w, x, e, y, err);
 }

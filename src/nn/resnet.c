@@ -1,0 +1,69 @@
+/* See resnet.h. The time term is added where norm2 reads, so it costs no pass over memory. */
+#include "nn/resnet.h"
+
+tt_status tt_resnet_load(tt_resnet *r, tt_loader *l, const char *prefix, int64_t groups, float eps,
+                         tt_err *err) {
+    r->groups = groups;
+    r->eps = eps;
+    TT_TRY(tt_load_size(l, prefix, "conv1", 1, &r->c_in, err));
+    TT_TRY(tt_load_size(l, prefix, "conv1", 0, &r->c_out, err));
+    TT_TRY(tt_load_norm(l, prefix, "norm1", &r->norm1, err));
+    TT_TRY(tt_load_conv(l, prefix, "conv1", 1, 1, &r->conv1, err));
+    TT_TRY(tt_load_norm(l, prefix, "norm2", &r->norm2, err));
+    TT_TRY(tt_load_conv(l, prefix, "conv2", 1, 1, &r->conv2, err));
+    if (r->c_in == r->c_out && !tt_load_has(l, prefix, "conv_shortcut")) return TT_OK;
+    return tt_load_conv(l, prefix, "conv_shortcut", 1, 0, &r->shortcut, err);
+}
+
+void tt_resnet_release(tt_resnet *r, tt_ops *ops) {
+    tt_weight_free(ops, r->norm1);
+    tt_weight_free(ops, r->conv1);
+    tt_weight_free(ops, r->norm2);
+    tt_weight_free(ops, r->conv2);
+    tt_weight_free(ops, r->shortcut);
+    *r = (tt_resnet){0};
+}
+
+/* *y += conv(silu(norm(x + time))), or = where `add` is false; takes and gives back its scratch. */
+static tt_status norm_conv(tt_ops *ops, const tt_weight *norm, const tt_weight *conv,
+                           const tt_tensor *x, const tt_group_norm *args, const tt_tensor *add,
+                           tt_tensor *y, tt_err *err) {
+    tt_tensor normed;
+    TT_TRY(tt_scratch_new(ops, x->n, x->h, x->w, x->c, &normed, err));
+    TT_TRY(tt_op_group_norm(ops, norm, args, x, &normed, err));
+    TT_TRY(tt_op_conv(ops, conv, &normed, &(tt_epilogue){.add = add}, y, err));
+    tt_scratch_free(ops, &normed);
+    return TT_OK;
+}
+
+/* *y = residual + the block's branch of x; residual may be y. */
+static tt_status run_branch(const tt_resnet *r, tt_ops *ops, const tt_tensor *x,
+                            const tt_tensor *time, int64_t time_offset, const tt_tensor *residual,
+                            tt_tensor *y, tt_err *err) {
+    const tt_group_norm first = {.groups = r->groups, .eps = r->eps, .silu = true};
+    const tt_group_norm second = {
+        .groups = r->groups, .eps = r->eps, .silu = true, .add = time, .add_offset = time_offset};
+    tt_tensor hidden;
+    TT_TRY(tt_scratch_new(ops, x->n, x->h, x->w, r->c_out, &hidden, err));
+    TT_TRY(norm_conv(ops, r->norm1, r->conv1, x, &first, NULL, &hidden, err));
+    TT_TRY(norm_conv(ops, r->norm2, r->conv2, &hidden, &second, residual, y, err));
+    tt_scratch_free(ops, &hidden);
+    return TT_OK;
+}
+
+tt_status tt_resnet_run(const tt_resnet *r, tt_ops *ops, const tt_tensor *x, const tt_tensor *time,
+                        int64_t time_offset, tt_tensor *y, tt_err *err) {
+    TT_TRY(tt_scratch_new(ops, x->n, x->h, x->w, r->c_out, y, err));
+    if (!r->shortcut) return run_branch(r, ops, x, time, time_offset, x, y, err);
+    TT_TRY(tt_op_conv(ops, r->shortcut, x, NULL, y, err));
+    return run_branch(r, ops, x, time, time_offset, y, y, err);
+}
+
+tt_status tt_resnet_replace(const tt_resnet *r, tt_ops *ops, tt_tensor *x, tt_err *err) {
+    if (!r->shortcut) return run_branch(r, ops, x, NULL, 0, x, x, err);
+    tt_tensor y;
+    TT_TRY(tt_resnet_run(r, ops, x, NULL, 0, &y, err));
+    tt_scratch_free(ops, x);
+    *x = y;
+    return TT_OK;
+}

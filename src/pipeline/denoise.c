@@ -1,0 +1,58 @@
+/* The denoise loop's body: what the sampler asks for is one UNet pass over [negative, positive] and guidance. It allocates
+ * nothing. */
+#include "base/clock.h"
+#include "pipeline/parts.h"
+#include "sample/guidance.h"
+
+static tt_status predict(void *context, const float *input, float timestep, float *output,
+                         tt_err *err) {
+    tt_generation *g = context;
+    int64_t positions = g->latent_h * g->latent_w;
+    for (int64_t i = 0; i < g->n_rows; i++)
+        tt__to_channels_last(input, g->channels, positions, g->unet_in + i * g->n_values);
+    TT_TRY(tt_unet_forward(g->engine->unet, g->unet_in, g->latent_h, g->latent_w, timestep,
+                           g->unet_out, err));
+    if (g->n_rows == 2)
+        tt_guidance_combine(g->unet_out, g->unet_out + g->n_values, g->request->guidance,
+                            g->request->guidance_rescale, g->unet_out, g->n_values);
+    tt__to_planes(g->unet_out, g->channels, positions, output);
+    return TT_OK;
+}
+
+tt_status tt__report_progress(tt_generation *g, int step, const float *x0, tt_err *err) {
+    const tt_request *r = g->request;
+    g->step = step;
+    if (!r->progress) return TT_OK;
+    tt_progress p = {.picture = g->picture,
+                     .n_pictures = r->count,
+                     .step = step,
+                     .n_steps = r->steps,
+                     .elapsed_ms = (double)(tt_clock_us() - g->start_us) / 1000};
+    if (x0 && g->preview) {
+        tt__preview(g, x0, g->preview);
+        p.preview = g->preview;
+        p.preview_width = (int)g->latent_w;
+        p.preview_height = (int)g->latent_h;
+    }
+    if (r->progress(r->progress_context, &p)) return TT_OK;
+    return tt_fail(err, TT_E_CANCELLED, "cancelled after step %d of %d", step, r->steps);
+}
+
+static tt_status step_done(void *context, int step, const float *x0, tt_err *err) {
+    return tt__report_progress(context, step, x0, err);
+}
+
+tt_status tt__denoise(tt_generation *g, tt_noise *noise, tt_err *err) {
+    const tt_denoiser denoiser = {.context = g, .model = predict, .step_done = step_done};
+    float scale = tt_sampler_init_scale(g->sampler);
+    tt_noise_fill(noise, g->latents, g->n_values);
+    for (int64_t i = 0; i < g->n_values; i++) g->latents[i] *= scale;
+    TT_TRY(tt__report_progress(g, 0, NULL, err));
+    TT_TRY(tt_sampler_run(g->sampler, g->latents, &denoiser, noise, err));
+    if (tt__all_finite(g->latents, g->n_values)) return TT_OK;
+    return tt_fail(
+        err, TT_E_FORMAT,
+        "denoising ended in values that are not numbers: the model file is damaged, or its "
+        "prediction type is not %s",
+        g->engine->info.prediction);
+}

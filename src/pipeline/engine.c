@@ -1,0 +1,196 @@
+/* Opening a model: back-ends, tokenizers, networks; then everything is read at once. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "pipeline/parts.h"
+
+enum { SDXL_SIDE = 1024, DEFAULT_STEPS = 24 };
+static const float DEFAULT_GUIDANCE = 4.5f;
+static const char DEFAULT_SAMPLER[] = "DPM++ 2M Karras";
+
+const char *tt_version(void) {
+    return TT_VERSION;
+}
+
+void tt_engine_options_defaults(tt_engine_options *options) {
+    *options = (tt_engine_options){.precision = TT_PRECISION_AUTO};
+}
+
+const tt_engine_info *tt_engine_get_info(const tt_engine *engine) {
+    return &engine->info;
+}
+
+static tt_dtype dtype_of(tt_precision precision, tt_dtype automatic) {
+    if (precision == TT_PRECISION_AUTO) return automatic;
+    return precision == TT_PRECISION_BF16 ? TT_BF16 : TT_F32;
+}
+
+static const char *precision_name(tt_dtype dtype) {
+    return dtype == TT_BF16 ? "bf16" : "f32";
+}
+
+static tt_status open_backends(tt_engine *e, const tt_engine_options *o, tt_err *err) {
+    tt_dtype dtype = dtype_of(o->precision, tt_cpu_has_bf16() ? TT_BF16 : TT_F32);
+    tt_dtype vae_dtype = dtype_of(o->vae_precision, dtype);
+    tt_ops_options options = {.backend =
+                                  o->device == TT_DEVICE_REF ? TT_BACKEND_REF : TT_BACKEND_CPU,
+                              .dtype = dtype,
+                              .n_threads = o->n_threads};
+    TT_TRY(tt_ops_open(&options, &e->ops, err));
+    e->vae_ops = e->ops;
+    options.dtype = vae_dtype;
+    if (vae_dtype != dtype) TT_TRY(tt_ops_open(&options, &e->vae_ops, err));
+    e->info.precision = precision_name(dtype);
+    e->info.vae_precision = precision_name(vae_dtype);
+    e->info.n_threads = tt_ops_threads(e->ops);
+    return TT_OK;
+}
+
+/* A folder may bring tokenizers; a single file means CLIP's own. */
+static tt_status open_tokenizer(tt_engine *e, int which, tt_err *err) {
+    static const char *const folders[TT_TEXT_ENCODERS] = {"tokenizer", "tokenizer_2"};
+    static const char *const files[] = {"tokenizer.json", "vocab.json"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char relative[64], path[4096];
+        snprintf(relative, sizeof relative, "%s/%s", folders[which], files[i]);
+        if (!tt_checkpoint_file(e->checkpoint, relative, path, sizeof path)) continue;
+        *strrchr(path, '/') = '\0';
+        return tt_tokenizer_open_folder(path, &e->tokenizers[which], err);
+    }
+    if (which == 1 && strcmp(e->info.layout, "ldm file") == 0) {
+        e->tokenizers[1] = e->tokenizers[0];
+        return TT_OK;
+    }
+    return tt_tokenizer_open(&e->tokenizers[which], err);
+}
+
+static tt_status check_fit(const tt_engine *e, tt_err *err) {
+    int64_t width = tt_clip_width(e->clips[0]) + tt_clip_width(e->clips[1]);
+    if (width != tt_unet_context_width(e->unet))
+        return tt_fail(err, TT_E_FORMAT,
+                       "model %s: the text encoders give %lld + %lld features, the UNet takes %lld",
+                       e->model_name, (long long)tt_clip_width(e->clips[0]),
+                       (long long)tt_clip_width(e->clips[1]),
+                       (long long)tt_unet_context_width(e->unet));
+    if (tt_clip_pooled_width(e->clips[1]) != tt_unet_pooled_width(e->unet))
+        return tt_fail(
+            err, TT_E_FORMAT,
+            "model %s: the second text encoder pools to %lld features, the UNet takes %lld",
+            e->model_name, (long long)tt_clip_pooled_width(e->clips[1]),
+            (long long)tt_unet_pooled_width(e->unet));
+    if (tt_clip_positions(e->clips[0]) != tt_clip_positions(e->clips[1]))
+        return tt_fail(err, TT_E_FORMAT, "model %s: text encoders of %d and %d positions",
+                       e->model_name, tt_clip_positions(e->clips[0]),
+                       tt_clip_positions(e->clips[1]));
+    if (tt_unet_in_channels(e->unet) != tt_vae_latent_channels(e->vae) ||
+        tt_unet_out_channels(e->unet) != tt_vae_latent_channels(e->vae))
+        return tt_fail(
+            err, TT_E_UNSUPPORTED,
+            "model %s: its UNet takes %lld channels and gives %lld, its VAE has %lld; inpainting "
+            "and editing models (9 or 8 channels) cannot make pictures from text alone",
+            e->model_name, (long long)tt_unet_in_channels(e->unet),
+            (long long)tt_unet_out_channels(e->unet), (long long)tt_vae_latent_channels(e->vae));
+    if (tt_vae_latent_channels(e->vae) > TT_PREVIEW_MAX_CHANNELS)
+        return tt_fail(err, TT_E_UNSUPPORTED, "model %s: latents of %lld channels, at most %d",
+                       e->model_name, (long long)tt_vae_latent_channels(e->vae),
+                       TT_PREVIEW_MAX_CHANNELS);
+    return TT_OK;
+}
+
+static tt_status open_networks(tt_engine *e, tt_loader *loader, tt_err *err) {
+    static const char *const components[] = {"unet", "vae", "te1", "te2"};
+    for (size_t i = 0; i < sizeof components / sizeof *components; i++)
+        TT_TRY(tt_checkpoint_require(e->checkpoint, components[i], err));
+    for (int i = 0; i < TT_TEXT_ENCODERS; i++)
+        TT_TRY(tt_clip_open(loader, e->ops, i, &e->clips[i], err));
+    TT_TRY(tt_unet_open(loader, e->ops, &e->unet, err));
+    TT_TRY(tt_vae_open(loader, e->vae_ops, &e->vae, err));
+    TT_TRY(check_fit(e, err));
+    for (int i = 0; i < TT_TEXT_ENCODERS; i++) TT_TRY(open_tokenizer(e, i, err));
+    return tt_loader_run(loader, err);
+}
+
+static tt_status set_prediction(tt_engine *e, const char *wanted, tt_err *err) {
+    bool is_v = tt_checkpoint_facts(e->checkpoint)->schedule.prediction == TT_PREDICT_V;
+    if (wanted) {
+        bool wants_v = strcmp(wanted, "v_prediction") == 0 || strcmp(wanted, "v") == 0;
+        if (!wants_v && strcmp(wanted, "epsilon") != 0)
+            return tt_fail(err, TT_E_INVALID, "prediction \"%s\": expected epsilon or v_prediction",
+                           wanted);
+        is_v = wants_v;
+    }
+    e->prediction = is_v ? TT_SAMPLE_V : TT_SAMPLE_EPSILON;
+    e->info.prediction = is_v ? "v_prediction" : "epsilon";
+    return TT_OK;
+}
+
+static void set_model_name(tt_engine *e, const char *path) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    size_t start = n;
+    while (start > 0 && path[start - 1] != '/') start--;
+    snprintf(e->model_name, sizeof e->model_name, "%.*s", (int)(n - start), path + start);
+    e->info.model_name = e->model_name;
+}
+
+static void set_defaults(tt_engine *e) {
+    const tt_model_facts *facts = tt_checkpoint_facts(e->checkpoint);
+    tt_engine_info *info = &e->info;
+    info->layout = facts->layout;
+    info->default_width = facts->defaults.width > 0 ? (int)facts->defaults.width : SDXL_SIDE;
+    info->default_height = facts->defaults.height > 0 ? (int)facts->defaults.height : SDXL_SIDE;
+    info->default_steps = facts->defaults.steps > 0 ? (int)facts->defaults.steps : DEFAULT_STEPS;
+    info->default_guidance =
+        facts->defaults.guidance > 0 ? (float)facts->defaults.guidance : DEFAULT_GUIDANCE;
+    snprintf(e->default_sampler, sizeof e->default_sampler, "%s",
+             facts->defaults.sampler[0] ? facts->defaults.sampler : DEFAULT_SAMPLER);
+    info->default_sampler = e->default_sampler;
+}
+
+static tt_status open_engine(tt_engine *e, const tt_engine_options *o, tt_err *err) {
+    tt_loader *loader = NULL;
+    set_model_name(e, o->model_path);
+    TT_TRY(tt_checkpoint_open(o->model_path, &e->checkpoint, err));
+    set_defaults(e);
+    TT_TRY(set_prediction(e, o->prediction, err));
+    TT_TRY(open_backends(e, o, err));
+    TT_TRY(tt_loader_new(e->checkpoint, &loader, err));
+    tt_status status = open_networks(e, loader, err);
+    tt_loader_free(loader);
+    e->info.n_parameters = tt_checkpoint_parameters(e->checkpoint, "");
+    e->info.weight_bytes = tt_ops_weight_bytes(e->ops);
+    if (e->vae_ops != e->ops) e->info.weight_bytes += tt_ops_weight_bytes(e->vae_ops);
+    return status;
+}
+
+tt_status tt_engine_open(const tt_engine_options *options, tt_engine **out, tt_err *err) {
+    int64_t start = tt_clock_us();
+    *out = NULL;
+    if (!options->model_path || !options->model_path[0])
+        return tt_fail(err, TT_E_INVALID,
+                       "no model named: expected a safetensors file or a diffusers folder");
+    tt_engine *e = tt_alloc(sizeof *e);
+    if (!e) return tt_fail_nomem(err, "the engine", sizeof *e);
+    tt_status status = open_engine(e, options, err);
+    if (status != TT_OK) {
+        tt_engine_close(e);
+        return status;
+    }
+    e->info.load_ms = (double)(tt_clock_us() - start) / 1000;
+    *out = e;
+    return TT_OK;
+}
+
+void tt_engine_close(tt_engine *e) {
+    if (!e) return;
+    tt_unet_close(e->unet);
+    tt_vae_close(e->vae);
+    for (int i = 0; i < TT_TEXT_ENCODERS; i++) tt_clip_close(e->clips[i]);
+    if (e->tokenizers[1] != e->tokenizers[0]) tt_tokenizer_close(e->tokenizers[1]);
+    tt_tokenizer_close(e->tokenizers[0]);
+    if (e->vae_ops != e->ops) tt_ops_close(e->vae_ops);
+    tt_ops_close(e->ops);
+    tt_checkpoint_close(e->checkpoint);
+    tt_free(e);
+}

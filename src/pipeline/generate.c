@@ -1,0 +1,196 @@
+/* One request: check, prepare, rehearse, encode text, then per picture denoise and decode.
+ *
+ * Pictures are made one after the other, each with a generator of its own: a picture never depends on its
+ * batch, and a CPU gains nothing from a larger one. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "pipeline/parts.h"
+
+static double ms_since(int64_t start_us) {
+    return (double)(tt_clock_us() - start_us) / 1000;
+}
+
+static tt_status make_sampler(tt_generation *g, tt_err *err) {
+    tt_sampler_options options;
+    TT_TRY(tt__resolve_sampler(g->engine, g->request, &options, err));
+    options.n_values = g->n_values;
+    TT_TRY(tt_sampler_new(&options, &g->sampler, err));
+    g->result->sampler = tt_sampler_name(g->sampler);
+    g->result->schedule = tt_sampler_schedule(g->sampler);
+    g->result->prediction = g->engine->info.prediction;
+    return TT_OK;
+}
+
+static tt_status find_sizes(tt_generation *g, tt_err *err) {
+    const tt_request *r = g->request;
+    int factor = tt_vae_factor(g->engine->vae);
+    if (r->width % factor || r->height % factor)
+        return tt_fail(err, TT_E_INVALID, "size %dx%d: this model needs multiples of %d", r->width,
+                       r->height, factor);
+    g->channels = tt_vae_latent_channels(g->engine->vae);
+    g->latent_h = r->height / factor;
+    g->latent_w = r->width / factor;
+    g->n_values = g->channels * g->latent_h * g->latent_w;
+    g->n_rows = r->guidance > 1 ? 2 : 1;
+    return TT_OK;
+}
+
+/* All request memory in one place, so that the plan can count it. */
+static tt_status allocate(tt_generation *g, size_t *bytes, tt_err *err) {
+    const tt_engine *e = g->engine;
+    const tt_request *r = g->request;
+    int64_t tokens = tt_clip_positions(e->clips[0]);
+    const struct {
+        float **slot;
+        int64_t count;
+    } floats[] = {
+        {&g->context, g->n_rows * tokens * tt_unet_context_width(e->unet)},
+        {&g->pooled, g->n_rows * tt_unet_pooled_width(e->unet)},
+        {&g->latents, g->n_values},
+        {&g->unet_in, g->n_rows * g->n_values},
+        {&g->unet_out, g->n_rows * g->n_values},
+        {&g->decoded, (int64_t)r->width * r->height * 3},
+    };
+    *bytes = 0;
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) {
+        size_t size = (size_t)floats[i].count * sizeof(float);
+        *floats[i].slot = tt_alloc(size);
+        if (!*floats[i].slot) return tt_fail_nomem(err, "a request", size);
+        *bytes += size;
+    }
+    if (r->want_preview && r->progress) {
+        g->preview = tt_alloc((size_t)(g->latent_h * g->latent_w * 3));
+        if (!g->preview)
+            return tt_fail_nomem(err, "a preview", (size_t)(g->latent_h * g->latent_w * 3));
+    }
+    return TT_OK;
+}
+
+static void release(tt_generation *g) {
+    tt_sampler_free(g->sampler);
+    tt_free(g->context);
+    tt_free(g->pooled);
+    tt_free(g->latents);
+    tt_free(g->unet_in);
+    tt_free(g->unet_out);
+    tt_free(g->decoded);
+    tt_free(g->preview);
+}
+
+/* Original size, crop, target size: the picture as it is asked for, uncropped (diffusers' defaults). */
+static void set_condition(tt_generation *g) {
+    float h = (float)g->request->height, w = (float)g->request->width;
+    const float ids[TT_UNET_SIZE_IDS] = {h, w, 0, 0, h, w};
+    g->condition = (tt_unet_condition){.n = g->n_rows,
+                                       .tokens = tt_clip_positions(g->engine->clips[0]),
+                                       .context = g->context,
+                                       .pooled = g->pooled};
+    memcpy(g->condition.size_ids, ids, sizeof ids);
+}
+
+/* The whole request without arithmetic: makes every primitive and sizes the scratch block. */
+static tt_status rehearse(tt_generation *g, tt_err *err) {
+    tt_engine *e = g->engine;
+    tt_ops_plan_begin(e->ops);
+    TT_TRY(tt__encode_text(g, err));
+    TT_TRY(tt_unet_begin(e->unet, &g->condition, err));
+    TT_TRY(tt_unet_forward(e->unet, g->unet_in, g->latent_h, g->latent_w, 0, g->unet_out, err));
+    if (e->vae_ops != e->ops) {
+        TT_TRY(tt_ops_plan_end(e->ops, err));
+        tt_ops_plan_begin(e->vae_ops);
+    }
+    TT_TRY(tt_vae_decode(e->vae, g->unet_in, g->latent_h, g->latent_w, g->decoded, err));
+    return tt_ops_plan_end(e->vae_ops, err);
+}
+
+static tt_status plan(tt_generation *g, tt_err *err) {
+    int64_t start = tt_clock_us();
+    tt_engine *e = g->engine;
+    size_t request_bytes;
+    TT_TRY(allocate(g, &request_bytes, err));
+    set_condition(g);
+    if (g->preview) TT_TRY(tt__preview_fit(e, err));
+    TT_TRY(rehearse(g, err));
+    g->result->planned_bytes = e->info.weight_bytes + request_bytes +
+                               tt_unet_request_bytes(e->unet) + tt_ops_scratch_bytes(e->ops);
+    if (e->vae_ops != e->ops) g->result->planned_bytes += tt_ops_scratch_bytes(e->vae_ops);
+    g->result->timings.plan_ms = ms_since(start);
+    return TT_OK;
+}
+
+static tt_status encode(tt_generation *g, tt_err *err) {
+    int64_t start = tt_clock_us();
+    tt_ops_begin(g->engine->ops);
+    TT_TRY(tt__encode_text(g, err));
+    TT_TRY(tt_unet_begin(g->engine->unet, &g->condition, err));
+    g->result->timings.text_ms = ms_since(start);
+    return TT_OK;
+}
+
+static tt_status make_picture(tt_generation *g, tt_noise_kind kind, tt_picture *picture,
+                              tt_err *err) {
+    const tt_request *r = g->request;
+    tt_noise noise;
+    int64_t start = tt_clock_us();
+    picture->seed = r->seed + (uint64_t)g->picture;
+    tt_noise_init(&noise, kind, picture->seed);
+    TT_TRY(tt__denoise(g, &noise, err));
+    g->result->timings.denoise_ms += ms_since(start);
+    start = tt_clock_us();
+    picture->rgb = tt_alloc((size_t)r->width * (size_t)r->height * 3);
+    if (!picture->rgb)
+        return tt_fail_nomem(err, "a picture", (size_t)r->width * (size_t)r->height * 3);
+    picture->width = r->width;
+    picture->height = r->height;
+    TT_TRY(tt__decode(g, picture->rgb, err));
+    g->result->timings.vae_ms += ms_since(start);
+    return TT_OK;
+}
+
+static tt_status make_pictures(tt_generation *g, tt_err *err) {
+    tt_noise_kind kind;
+    TT_TRY(tt_noise_kind_parse(g->request->noise, &kind, err));
+    g->result->noise = tt_noise_kind_name(kind);
+    g->result->pictures = tt_alloc((size_t)g->request->count * sizeof *g->result->pictures);
+    if (!g->result->pictures) return tt_fail_nomem(err, "the result", sizeof *g->result->pictures);
+    g->result->n_pictures = g->request->count;
+    for (g->picture = 0; g->picture < g->request->count; g->picture++)
+        TT_TRY(make_picture(g, kind, &g->result->pictures[g->picture], err));
+    return TT_OK;
+}
+
+static tt_status generate(tt_generation *g, tt_err *err) {
+    TT_TRY(tt_request_check(g->request, err));
+    TT_TRY(find_sizes(g, err));
+    TT_TRY(make_sampler(g, err));
+    TT_TRY(plan(g, err));
+    TT_TRY(encode(g, err));
+    return make_pictures(g, err);
+}
+
+tt_status tt_engine_generate(tt_engine *engine, const tt_request *request, tt_result *result,
+                             tt_err *err) {
+    tt_generation g = {
+        .engine = engine, .request = request, .result = result, .start_us = tt_clock_us()};
+    *result = (tt_result){0};
+    tt_status status = generate(&g, err);
+    result->timings.total_ms = ms_since(g.start_us);
+    result->peak_bytes = tt__peak_resident_bytes();
+    if (status != TT_OK) {
+        tt_scratch_reset(engine->ops);
+        tt_scratch_reset(engine->vae_ops);
+        tt_result_release(result);
+    }
+    tt_unet_end(engine->unet);
+    release(&g);
+    return status;
+}
+
+void tt_result_release(tt_result *result) {
+    for (int i = 0; i < result->n_pictures; i++) tt_free(result->pictures[i].rgb);
+    tt_free(result->pictures);
+    result->pictures = NULL;
+    result->n_pictures = 0;
+}

@@ -1,0 +1,10 @@
+/* Resident memory, as the kernel counts it. */
+#include <sys/resource.h>
+
+#include "pipeline/parts.h"
+
+size_t tt__peak_resident_bytes(void) {
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+    return (size_t)usage.ru_maxrss * 1024; /* Linux counts in KiB */
+}

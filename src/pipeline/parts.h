@@ -1,0 +1,82 @@
+/* Inside the pipeline: the engine's parts, and what one request carries through them. */
+#ifndef TT_PIPELINE_PARTS_H
+#define TT_PIPELINE_PARTS_H
+
+#include "sample/sampler.h"
+#include "text/clip.h"
+#include "text/tokenizer.h"
+#include "tintype/engine.h"
+#include "unet/unet.h"
+#include "vae/vae.h"
+
+enum {
+    TT_TEXT_ENCODERS = 2,
+    TT_PREVIEW_MAX_CHANNELS = 16, /* of the latents: SDXL has 4 */
+};
+
+/* Process lifetime: everything that was loaded. */
+struct tt_engine {
+    tt_checkpoint *checkpoint;
+    tt_ops *ops;     /* text encoders and UNet */
+    tt_ops *vae_ops; /* the VAE's: the same object when the precision is the same */
+    tt_tokenizer *tokenizers[TT_TEXT_ENCODERS]; /* the second may be the first */
+    tt_clip *clips[TT_TEXT_ENCODERS];
+    tt_unet *unet;
+    tt_vae *vae;
+    tt_sample_prediction prediction;
+    tt_engine_info info;
+    char model_name[128];
+    char default_sampler[64];
+    struct { /* latents to colours, fitted at the first preview (preview.c) */
+        bool is_fitted;
+        float map[3][TT_PREVIEW_MAX_CHANNELS + 1];
+    } preview;
+};
+
+/* Request lifetime: text, conditioning, buffers of one call of tt_engine_generate. */
+typedef struct tt_generation {
+    tt_engine *engine;
+    const tt_request *request;
+    tt_result *result;
+    int64_t start_us;
+    tt_sampler *sampler;
+    int64_t latent_h, latent_w, channels; /* of one picture */
+    int64_t n_values;                     /* channels * latent_h * latent_w */
+    int64_t n_rows;                       /* 2 with guidance: [negative, positive]; else 1 */
+    tt_unet_condition condition;          /* context and pooled owned here */
+    float *context, *pooled;
+    float *latents;            /* [channels, h, w], as noise is drawn */
+    float *unet_in, *unet_out; /* [n_rows, h, w, channels] */
+    float *decoded;            /* [height, width, 3] */
+    uint8_t *preview;          /* [latent_h, latent_w, 3] */
+    int picture;               /* the one being made */
+    int step;                  /* steps finished of it */
+} tt_generation;
+
+/* text.c: fills condition from prompt and negative prompt; counts tokens into the result. */
+tt_status tt__encode_text(tt_generation *g, tt_err *err);
+
+/* denoise.c: from noise to final latents of picture g->picture. */
+tt_status tt__denoise(tt_generation *g, tt_noise *noise, tt_err *err);
+/* Calls the request's progress callback; TT_E_CANCELLED when it says so. x0 may be NULL. */
+tt_status tt__report_progress(tt_generation *g, int step, const float *x0, tt_err *err);
+
+/* decode.c: g->latents to RGB bytes. */
+tt_status tt__decode(tt_generation *g, uint8_t *rgb, tt_err *err);
+/* [c, h, w] to [h, w, c], and back. */
+void tt__to_channels_last(const float *planes, int64_t c, int64_t positions, float *out);
+void tt__to_planes(const float *channels_last, int64_t c, int64_t positions, float *out);
+bool tt__all_finite(const float *values, int64_t n);
+
+/* preview.c: fits the colour map once per engine; then an approximate picture of x0 [channels, h, w], one pixel per latent. */
+tt_status tt__preview_fit(tt_engine *e, tt_err *err);
+void tt__preview(const tt_generation *g, const float *x0, uint8_t *rgb);
+
+/* request.c */
+tt_status tt__resolve_sampler(const tt_engine *e, const tt_request *r, tt_sampler_options *out,
+                              tt_err *err);
+
+/* memory.c: the process's largest resident size so far. */
+size_t tt__peak_resident_bytes(void);
+
+#endif

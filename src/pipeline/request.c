@@ -1,0 +1,102 @@
+/* What a request may ask for, and what its names mean. */
+#include <math.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "pipeline/parts.h"
+#include "sample/names.h"
+
+const char *const *tt_sampler_names(void) {
+    return tt_sample_sampler_names();
+}
+
+const char *const *tt_schedule_names(void) {
+    return tt_sample_schedule_names();
+}
+
+tt_status tt_sampler_lookup(const char *name, const char **sampler, const char **schedule,
+                            tt_err *err) {
+    return tt_sample_lookup(name, sampler, schedule, err);
+}
+
+void tt_request_defaults(const tt_engine *engine, tt_request *request) {
+    *request =
+        (tt_request){.width = 1024, .height = 1024, .steps = 24, .guidance = 4.5f, .count = 1};
+    if (!engine) return;
+    request->width = engine->info.default_width;
+    request->height = engine->info.default_height;
+    request->steps = engine->info.default_steps;
+    request->guidance = engine->info.default_guidance;
+}
+
+static tt_status check_side(const char *name, int value, tt_err *err) {
+    if (value >= TT_MIN_SIDE_PIXELS && value <= TT_MAX_SIDE_PIXELS && value % TT_SIDE_MULTIPLE == 0)
+        return TT_OK;
+    return tt_fail(err, TT_E_INVALID, "%s: expected a multiple of %d from %d to %d, found %d", name,
+                   TT_SIDE_MULTIPLE, TT_MIN_SIDE_PIXELS, TT_MAX_SIDE_PIXELS, value);
+}
+
+static tt_status check_int(const char *name, int value, int low, int high, tt_err *err) {
+    if (value >= low && value <= high) return TT_OK;
+    return tt_fail(err, TT_E_INVALID, "%s: expected %d to %d, found %d", name, low, high, value);
+}
+
+static tt_status check_float(const char *name, float value, float low, float high, tt_err *err) {
+    if (value >= low && value <= high) return TT_OK; /* false for NaN */
+    return tt_fail(err, TT_E_INVALID, "%s: expected %g to %g, found %g", name, (double)low,
+                   (double)high, (double)value);
+}
+
+static tt_status check_text(const char *name, const char *text, tt_err *err) {
+    size_t size = strlen(text), bad_at;
+    if (size > TT_MAX_PROMPT_BYTES)
+        return tt_fail(err, TT_E_INVALID, "%s: %zu bytes, at most %zu", name, size,
+                       TT_MAX_PROMPT_BYTES);
+    if (!tt_utf8_is_valid(text, size, &bad_at))
+        return tt_fail_at(err, TT_E_INVALID, (int64_t)bad_at, "%s: not valid UTF-8 at byte %zu",
+                          name, bad_at);
+    return TT_OK;
+}
+
+static tt_status check_names(const tt_request *r, tt_err *err) {
+    const char *sampler, *schedule;
+    tt_noise_kind noise;
+    if (r->sampler) TT_TRY(tt_sample_lookup(r->sampler, &sampler, &schedule, err));
+    if (r->schedule) TT_TRY(tt_sample_lookup_schedule(r->schedule, &schedule, err));
+    return tt_noise_kind_parse(r->noise, &noise, err);
+}
+
+tt_status tt_request_check(const tt_request *r, tt_err *err) {
+    if (!r->prompt) return tt_fail(err, TT_E_INVALID, "prompt: missing (an empty one is allowed)");
+    TT_TRY(check_text("prompt", r->prompt, err));
+    if (r->negative_prompt) TT_TRY(check_text("negative prompt", r->negative_prompt, err));
+    TT_TRY(check_side("width", r->width, err));
+    TT_TRY(check_side("height", r->height, err));
+    TT_TRY(check_int("steps", r->steps, 1, TT_MAX_STEPS, err));
+    TT_TRY(check_int("count", r->count, 1, TT_MAX_PICTURES, err));
+    TT_TRY(check_float("guidance", r->guidance, 0, TT_MAX_GUIDANCE, err));
+    TT_TRY(check_float("guidance rescale", r->guidance_rescale, 0, 1, err));
+    return check_names(r, err);
+}
+
+/* The sampler the request names (or the model's default), with the model's training facts. A schedule
+ * in the request wins over one in the sampler's name. */
+tt_status tt__resolve_sampler(const tt_engine *e, const tt_request *r, tt_sampler_options *out,
+                              tt_err *err) {
+    const tt_model_facts *facts = tt_checkpoint_facts(e->checkpoint);
+    tt_sampler_options_defaults(out);
+    TT_TRY(tt_sample_lookup(r->sampler ? r->sampler : e->info.default_sampler, &out->sampler,
+                            &out->schedule, err));
+    if (r->schedule) TT_TRY(tt_sample_lookup_schedule(r->schedule, &out->schedule, err));
+    out->steps = r->steps;
+    out->prediction = e->prediction;
+    out->training = (tt_training){.train_steps = (int)facts->schedule.train_steps,
+                                  .beta_start = facts->schedule.beta_start,
+                                  .beta_end = facts->schedule.beta_end,
+                                  .beta_schedule = facts->schedule.beta_schedule,
+                                  .zero_terminal_snr = facts->schedule.zero_terminal_snr,
+                                  .spacing = facts->schedule.spacing,
+                                  .steps_offset = (int)facts->schedule.steps_offset};
+    return TT_OK;
+}
