@@ -32,9 +32,9 @@ PROMPTS = [
 
 # Inputs of the networks: name, half-width of the uniform distribution (1.7: about unit variance).
 WIDE = 1.7
-UNET_CASES = [  # latent size, timestep, sizes of each of the two samples
-    {"height": 8, "width": 8, "timestep": 801.0, "sizes": [[64, 64, 0, 0, 64, 64], [1024, 768, 8, 16, 512, 640]]},
-    {"height": 9, "width": 13, "timestep": 37.25, "sizes": [[72, 104, 0, 0, 72, 104], [640, 512, 32, 4, 768, 1024]]},
+UNET_CASES = [  # latent size, timestep; original height and width, crop top and left, target height and width
+    {"height": 8, "width": 8, "timestep": 801.0, "sizes": [1024, 768, 8, 16, 512, 640]},
+    {"height": 9, "width": 13, "timestep": 37.25, "sizes": [72, 104, 0, 0, 72, 104]},
 ]
 VAE_CASES = [{"height": 8, "width": 8}, {"height": 5, "width": 7}]
 
@@ -142,7 +142,7 @@ def unet(pipes):
             def given(what, *shape):
                 return torch.from_numpy(counter.tensor("unet/%d/%s" % (i, what), shape, WIDE))
 
-            added = {"text_embeds": given("pooled", 2, pooled_width), "time_ids": torch.tensor(case["sizes"])}
+            added = {"text_embeds": given("pooled", 2, pooled_width), "time_ids": torch.tensor([case["sizes"]] * 2)}
             out = pipe.model.unet(
                 given("sample", 2, 4, case["height"], case["width"]), case["timestep"],
                 given("context", 2, 77, spec["cross_attention_dim"]), added_cond_kwargs=added).sample  # fmt: skip
