@@ -27,10 +27,13 @@ enum {
     IFD_BYTES = 2 + ENTRY_BYTES + 4, /* with one entry */
     TAG_EXIF_IFD = 0x8769,
     TAG_USER_COMMENT = 0x9286,
+    TYPE_BYTE = 1, /* what Pillow writes for a comment */
+    TYPE_ASCII = 2,
     TYPE_LONG = 4,
-    TYPE_UNDEFINED = 7,
+    TYPE_UNDEFINED = 7, /* what the specification wants */
     CHARSET_BYTES = 8,
-    INLINE_BYTES = 4, /* values up to here stand in the entry itself */
+    INLINE_BYTES = 4, /* values up to here stand in the entry itself... */
+    VALUE_AT = 8,     /* ...here */
 };
 
 static tt_status put_u16(tt_buf *out, unsigned v, tt_err *err) {
@@ -142,22 +145,35 @@ static bool utf16_is_big_endian(const uint8_t *p, size_t n, bool otherwise) {
     return n_zeros[0] == n_zeros[1] ? otherwise : n_zeros[0] > n_zeros[1];
 }
 
-/* `p` is the whole value of the tag: 8 bytes of character set, then the text. */
+static tt_status decode_utf16(const uint8_t *p, size_t n, bool big_endian, tt_buf *text,
+                              tt_err *err) {
+    bool big = utf16_is_big_endian(p, n, big_endian);
+    bool has_mark = n >= 2 && p[big ? 0 : 1] == 0xfe && p[big ? 1 : 0] == 0xff;
+    size_t skip = has_mark ? 2 : 0;
+    return tt__utf8_from_utf16(text, p + skip, n - skip, big, err);
+}
+
+/* `p` is the whole value of the tag: 8 bytes that name a character set, then the text. Some write
+ * bare text. */
 static tt_status decode_comment(const uint8_t *p, size_t n, bool big_endian, tt_buf *text,
                                 tt_err *err) {
+    static const char utf16[CHARSET_BYTES] = "UNICODE", ascii[CHARSET_BYTES] = "ASCII",
+                      unnamed[CHARSET_BYTES] = "";
     const uint8_t *chars = p + CHARSET_BYTES;
-    size_t size = n - CHARSET_BYTES;
-    if (memcmp(p, "UNICODE\0", CHARSET_BYTES) != 0)
-        return tt__utf8_from_either(text, chars, size, err);
-    bool big = utf16_is_big_endian(chars, size, big_endian);
-    bool has_mark = size >= 2 && chars[0] + chars[1] == 0xfe + 0xff && chars[big ? 0 : 1] == 0xfe;
-    size_t skip = has_mark ? 2 : 0;
-    return tt__utf8_from_utf16(text, chars + skip, size - skip, big, err);
+    size_t left = n < CHARSET_BYTES ? 0 : n - CHARSET_BYTES;
+    if (n >= CHARSET_BYTES && !memcmp(p, utf16, CHARSET_BYTES))
+        return decode_utf16(chars, left, big_endian, text, err);
+    if (n >= CHARSET_BYTES &&
+        (!memcmp(p, ascii, CHARSET_BYTES) || !memcmp(p, unnamed, CHARSET_BYTES)))
+        return tt__utf8_from_either(text, chars, left, err);
+    return tt__utf8_from_either(text, p, n, err);
 }
 
 static tt_status keep_comment(const tiff *t, const tiff_entry *entry, char **slot, tt_err *err) {
-    size_t n = entry->count, at = n <= INLINE_BYTES ? entry->at + 8 : entry->value;
-    if (entry->type != TYPE_UNDEFINED || n < CHARSET_BYTES) return TT_OK; /* no text that we know */
+    size_t n = entry->count, at = n <= INLINE_BYTES ? entry->at + VALUE_AT : entry->value;
+    bool is_bytes =
+        entry->type == TYPE_UNDEFINED || entry->type == TYPE_BYTE || entry->type == TYPE_ASCII;
+    if (!is_bytes) return TT_OK; /* no text that we know */
     if (!fits(t, at, n))
         return tt_fail(err, TT_E_FORMAT, "Exif: a comment of %zu bytes at byte %zu of %zu", n, at,
                        t->size);

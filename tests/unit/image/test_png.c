@@ -31,7 +31,7 @@ static uint32_t u32_at(const char *p) {
 
 /* Concatenated IDAT data; the caller frees it. */
 static uint8_t *idat_of(const tt_buf *file, size_t *size) {
-    uint8_t *all = malloc(file->size);
+    uint8_t *all = calloc(file->size, 1);
     *size = 0;
     for (size_t at = 8; at < file->size; at += 12 + u32_at(file->data + at)) {
         uint32_t n = u32_at(file->data + at);

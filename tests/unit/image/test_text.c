@@ -93,6 +93,7 @@ static uint32_t u32be(const void *bytes) {
 
 /* The data of the nth chunk of a type, or NULL; every CRC on the way must be right. */
 static const char *png_chunk(const tt_buf *file, const char *type, int nth, size_t *size) {
+    *size = 0;
     for (size_t at = 8; at < file->size; at += 12 + *size) {
         *size = u32be(file->data + at);
         uLong crc = crc32(0, (const Bytef *)file->data + at + 4, (uInt)*size + 4);
@@ -311,6 +312,7 @@ static void jpeg_keeps_parameters_in_a_big_endian_user_comment(void **state) {
 
 /* The chunk of a WebP file, or NULL. */
 static const char *webp_chunk(const tt_buf *file, const char *id, size_t *size) {
+    *size = 0;
     const uint8_t *p = (const uint8_t *)file->data;
     for (size_t at = 12; at + 8 <= file->size; at += 8 + *size + (*size & 1)) {
         *size =
@@ -383,6 +385,8 @@ static void expect_exif_failure(const void *tiff, size_t size, const char *messa
     "\x02\0\x12\x01\x03\0\x01\0\0\0\x01\0\0\0\x69\x87\x04\0\x01\0\0\0\x26\0\0\0\0\0\0\0" \
     "\x01\0\x86\x92\x07\0\x0c\0\0\0\x38\0\0\0\0\0\0\0"
 
+enum { COMMENT_TYPE_AT = 42 };
+
 static void comments_of_other_programs_are_understood(void **state) {
     (void)state;
     expect_exif(BYTES(LITTLE_ENDIAN_EXIF "UNICODE\0h\0i\0"), "hi"); /* in the file's byte order */
@@ -395,7 +399,13 @@ static void comments_of_other_programs_are_understood(void **state) {
                 "\xef\xbf\xbdi"); /* half of one */
     expect_exif(BYTES(LITTLE_ENDIAN_EXIF "ASCII\0\0\0cat\0"), "cat");
     expect_exif(BYTES(LITTLE_ENDIAN_EXIF "\0\0\0\0\0\0\0\0\xc3\xa9\xc3\xa9"), "\xc3\xa9\xc3\xa9");
-    expect_exif(BYTES("II*\0\x08\0\0\0\0\0\0\0\0\0"), NULL); /* an empty directory */
+    expect_exif(BYTES(LITTLE_ENDIAN_EXIF "bare caption"), "bare caption"); /* no character set */
+    expect_exif(BYTES("II*\0\x08\0\0\0\0\0\0\0\0\0"), NULL);               /* an empty directory */
+    char of_type_byte[] = LITTLE_ENDIAN_EXIF "UNICODE\0\0h\0i";
+    of_type_byte[COMMENT_TYPE_AT] = 1;
+    expect_exif(of_type_byte, sizeof of_type_byte - 1, "hi");
+    of_type_byte[COMMENT_TYPE_AT] = 5; /* rational numbers are no text */
+    expect_exif(of_type_byte, sizeof of_type_byte - 1, NULL);
 }
 
 static void broken_exif_fails_with_its_reason(void **state) {
