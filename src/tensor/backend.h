@@ -59,6 +59,7 @@ struct tt_ops {
     int n_threads;
     _Atomic size_t weight_bytes; /* weights are packed by several threads at once */
     tt_scratch scratch;
+    tt_op_time times[TT_OP_KINDS];
 };
 
 extern const tt_backend tt__backend_ref;

@@ -3,18 +3,18 @@
  * contradict each other; both get a sentence with the two shapes. */
 #include "tensor/ops.h"
 
-#include <sched.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
+#include "base/cpus.h"
 #include "tensor/backend.h"
 
 enum { MAX_THREADS = 256 }; /* more never helped a picture; bounds the per-thread scratch */
 
 static int available_threads(void) {
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
+    int n = tt_cpu_count();
+    return n > MAX_THREADS ? MAX_THREADS : n;
 }
 
 tt_status tt_ops_open(const tt_ops_options *options, tt_ops **out, tt_err *err) {
@@ -29,6 +29,7 @@ tt_status tt_ops_open(const tt_ops_options *options, tt_ops **out, tt_err *err) 
     if (!ops) return tt_fail_nomem(err, "the compute back-end", sizeof *ops);
     ops->backend = options->backend == TT_BACKEND_REF ? &tt__backend_ref : &tt__backend_cpu;
     ops->dtype = options->dtype;
+    tt_ops_times_reset(ops);
     ops->n_threads = options->n_threads ? options->n_threads : available_threads();
     tt_status status = ops->backend->open(ops, err);
     if (status != TT_OK) {
@@ -227,6 +228,39 @@ int64_t tt_weight_columns(const tt_weight *w) {
 /* ---- operations
  * ------------------------------------------------------------------------------------- */
 
+typedef enum op_kind {
+    OP_LINEAR,
+    OP_CONV,
+    OP_GROUP_NORM,
+    OP_LAYER_NORM,
+    OP_ATTENTION,
+    OP_EMBED,
+    OP_UPSAMPLE,
+    OP_CONCAT,
+    OP_ACTIVATE,
+    OP_UPLOAD,
+    OP_DOWNLOAD,
+} op_kind;
+
+void tt_ops_times_reset(tt_ops *ops) {
+    static const char *const names[TT_OP_KINDS] = {
+        "linear",   "conv",   "group norm", "layer norm", "attention", "embed",
+        "upsample", "concat", "activate",   "upload",     "download"};
+    for (int i = 0; i < TT_OP_KINDS; i++) ops->times[i] = (tt_op_time){.name = names[i]};
+}
+
+const tt_op_time *tt_ops_times(const tt_ops *ops) {
+    return ops->times;
+}
+
+/* Books an operation that began at start_us; passes its status on. */
+static tt_status timed(tt_ops *ops, op_kind kind, int64_t start_us, tt_status status) {
+    if (ops->scratch.measuring) return status;
+    ops->times[kind].calls++;
+    ops->times[kind].us += tt_clock_us() - start_us;
+    return status;
+}
+
 static bool same_shape(const tt_tensor *a, const tt_tensor *b) {
     return a->n == b->n && a->h == b->h && a->w == b->w && a->c == b->c;
 }
@@ -262,7 +296,8 @@ tt_status tt_op_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
     TT_TRY(expect("linear", "x", x, x->n, x->h, x->w, w->n_in, err));
     TT_TRY(expect("linear", "y", y, x->n, x->h, x->w, w->n_out, err));
     TT_TRY(check_epilogue("linear", e, y, err));
-    return ops->backend->linear(ops, w, x, e, y, err);
+    int64_t start = tt_clock_us();
+    return timed(ops, OP_LINEAR, start, ops->backend->linear(ops, w, x, e, y, err));
 }
 
 static int64_t conv_out(int64_t size, int pad_before, int pad_after, const tt_conv_shape *s) {
@@ -277,7 +312,8 @@ tt_status tt_op_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
     TT_TRY(expect("conv", "y", y, x->n, conv_out(x->h, s->pad_top, s->pad_bottom, s),
                   conv_out(x->w, s->pad_left, s->pad_right, s), w->n_out, err));
     TT_TRY(check_epilogue("conv", e, y, err));
-    return ops->backend->conv(ops, w, x, e, y, err);
+    int64_t start = tt_clock_us();
+    return timed(ops, OP_CONV, start, ops->backend->conv(ops, w, x, e, y, err));
 }
 
 tt_status tt_op_group_norm(tt_ops *ops, const tt_weight *w, const tt_group_norm *args,
@@ -292,14 +328,16 @@ tt_status tt_op_group_norm(tt_ops *ops, const tt_weight *w, const tt_group_norm 
         (args->add->n != x->n || args->add_offset < 0 || args->add_offset + x->c > args->add->c))
         return wrong_shape("group norm", "add", args->add, x->n, 1, 1, args->add_offset + x->c,
                            err);
-    return ops->backend->group_norm(ops, w, args, x, y, err);
+    int64_t start = tt_clock_us();
+    return timed(ops, OP_GROUP_NORM, start, ops->backend->group_norm(ops, w, args, x, y, err));
 }
 
 tt_status tt_op_layer_norm(tt_ops *ops, const tt_weight *w, float eps, const tt_tensor *x,
                            tt_tensor *y, tt_err *err) {
     TT_TRY(expect("layer norm", "x", x, x->n, x->h, x->w, w->n_out, err));
     TT_TRY(expect("layer norm", "y", y, x->n, x->h, x->w, x->c, err));
-    return ops->backend->layer_norm(ops, w, eps, x, y, err);
+    int64_t start = tt_clock_us();
+    return timed(ops, OP_LAYER_NORM, start, ops->backend->layer_norm(ops, w, eps, x, y, err));
 }
 
 static tt_status check_heads(const char *what, const tt_tensor *t, int64_t offset, int64_t width,
@@ -320,7 +358,8 @@ tt_status tt_op_attention(tt_ops *ops, const tt_attention *args, tt_tensor *y, t
     TT_TRY(expect("attention", "k", k, q->n, k->h, k->w, k->c, err));
     TT_TRY(expect("attention", "v", v, q->n, k->h, k->w, v->c, err));
     TT_TRY(expect("attention", "y", y, q->n, q->h, q->w, width, err));
-    return ops->backend->attention(ops, args, y, err);
+    int64_t start = tt_clock_us();
+    return timed(ops, OP_ATTENTION, start, ops->backend->attention(ops, args, y, err));
 }
 
 tt_status tt_op_embed(tt_ops *ops, const tt_weight *table, const tt_weight *positions,
@@ -335,31 +374,37 @@ tt_status tt_op_embed(tt_ops *ops, const tt_weight *table, const tt_weight *posi
             return tt_fail(err, TT_E_INVALID,
                            "token id %d: the model's vocabulary has %lld entries", (int)ids[i],
                            (long long)table->n_in);
-    return ops->backend->embed(ops, table, positions, ids, y, err);
+    int64_t start = tt_clock_us();
+    return timed(ops, OP_EMBED, start, ops->backend->embed(ops, table, positions, ids, y, err));
 }
 
 tt_status tt_op_upsample(tt_ops *ops, const tt_tensor *x, tt_tensor *y, tt_err *err) {
     TT_TRY(expect("upsample", "y", y, x->n, y->h, y->w, x->c, err));
-    return ops->backend->upsample(ops, x, y, err);
+    int64_t start = tt_clock_us();
+    return timed(ops, OP_UPSAMPLE, start, ops->backend->upsample(ops, x, y, err));
 }
 
 tt_status tt_op_concat(tt_ops *ops, const tt_tensor *a, const tt_tensor *b, tt_tensor *y,
                        tt_err *err) {
     TT_TRY(expect("concat", "b", b, a->n, a->h, a->w, b->c, err));
     TT_TRY(expect("concat", "y", y, a->n, a->h, a->w, a->c + b->c, err));
-    return ops->backend->concat(ops, a, b, y, err);
+    int64_t start = tt_clock_us();
+    return timed(ops, OP_CONCAT, start, ops->backend->concat(ops, a, b, y, err));
 }
 
 tt_status tt_op_activate(tt_ops *ops, tt_activation act, const tt_tensor *x, tt_tensor *y,
                          tt_err *err) {
     TT_TRY(expect("activation", "y", y, x->n, x->h, x->w, x->c, err));
-    return ops->backend->activate(ops, act, x, y, err);
+    int64_t start = tt_clock_us();
+    return timed(ops, OP_ACTIVATE, start, ops->backend->activate(ops, act, x, y, err));
 }
 
 tt_status tt_op_upload(tt_ops *ops, const float *host, tt_tensor *y, tt_err *err) {
-    return ops->backend->upload(ops, host, y, err);
+    int64_t start = tt_clock_us();
+    return timed(ops, OP_UPLOAD, start, ops->backend->upload(ops, host, y, err));
 }
 
 tt_status tt_op_download(tt_ops *ops, const tt_tensor *x, float *host, tt_err *err) {
-    return ops->backend->download(ops, x, host, err);
+    int64_t start = tt_clock_us();
+    return timed(ops, OP_DOWNLOAD, start, ops->backend->download(ops, x, host, err));
 }

@@ -170,4 +170,15 @@ tt_status tt_op_concat(tt_ops *ops, const tt_tensor *a, const tt_tensor *b, tt_t
 tt_status tt_op_activate(tt_ops *ops, tt_activation act, const tt_tensor *x, tt_tensor *y,
                          tt_err *err);
 
+/* ---- where the time goes ---------------------------------------------------------------------------- */
+
+/* Wall clock per operation since the last reset, rehearsals left out; for the bench. */
+typedef struct tt_op_time {
+    const char *name; /* "linear", "conv"... */
+    int64_t calls, us;
+} tt_op_time;
+enum { TT_OP_KINDS = 11 };
+const tt_op_time *tt_ops_times(const tt_ops *ops); /* [TT_OP_KINDS] */
+void tt_ops_times_reset(tt_ops *ops);
+
 #endif
