@@ -9,6 +9,7 @@
 
 enum {
     USUAL_COLUMNS = 80,
+    USUAL_TEXT_COLUMNS = 44, /* kept free beside the bar, so that its length stays as it is */
     MAX_BAR_CELLS = 40,
     MIN_BAR_CELLS = 5,
 };
@@ -49,7 +50,7 @@ static void describe_speed(char out[TT_DURATION_BYTES], double seconds_per_step)
 }
 
 void tt__progress_text(char out[TT_PROGRESS_BYTES], const tt_progress *p, double started_ms) {
-    char picture[TT_DURATION_BYTES] = "", rest[2 * TT_DURATION_BYTES + 16] = "";
+    char picture[2 * TT_DURATION_BYTES] = "", rest[3 * TT_DURATION_BYTES] = "";
     int done = steps_done(p);
     double seconds = (p->elapsed_ms - started_ms) / 1000;
     if (p->n_pictures > 1)
@@ -58,8 +59,8 @@ void tt__progress_text(char out[TT_PROGRESS_BYTES], const tt_progress *p, double
         char speed[TT_DURATION_BYTES], left[TT_DURATION_BYTES];
         describe_speed(speed, seconds / done);
         tt__progress_duration(left, seconds / done * (steps_in_all(p) - done));
-        bool is_over = done == steps_in_all(p);
-        snprintf(rest, sizeof rest, ", %s%s%s%s", speed, is_over ? "" : ", ", is_over ? "" : left,
+        bool is_over = done == steps_in_all(p); /* what remains is the VAE */
+        snprintf(rest, sizeof rest, ", %s, %s%s", speed, is_over ? "decoding" : left,
                  is_over ? "" : " left");
     }
     snprintf(out, TT_PROGRESS_BYTES, "%s%d/%d steps%s", picture, p->step, p->n_steps, rest);
@@ -80,7 +81,9 @@ static void draw_bar(char out[MAX_BAR_CELLS + 4], int room, const tt_progress *p
 static void show_bar(tt__progress_view *view, const tt_progress *p) {
     char text[TT_PROGRESS_BYTES], bar[MAX_BAR_CELLS + 4];
     tt__progress_text(text, p, view->started_ms);
-    draw_bar(bar, view->columns - 1 - (int)strlen(text), p);
+    int length = (int)strlen(text);
+    draw_bar(bar, view->columns - 1 - (length > USUAL_TEXT_COLUMNS ? length : USUAL_TEXT_COLUMNS),
+             p);
     fprintf(stderr, "\r\033[K%s%.*s", bar, view->columns - 1, text);
     fflush(stderr);
     view->is_open = true;

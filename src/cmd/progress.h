@@ -20,7 +20,7 @@ void tt__progress_view_init(tt__progress_view *view);
 void tt__progress_view_show(tt__progress_view *view, const tt_progress *progress);
 void tt__progress_view_end(tt__progress_view *view); /* ends the bar's line */
 
-enum { TT_DURATION_BYTES = 32, TT_PROGRESS_BYTES = 128 };
+enum { TT_DURATION_BYTES = 32, TT_PROGRESS_BYTES = 192 };
 
 /* "7 s", "1 min 05 s", "2 h 03 min" */
 void tt__progress_duration(char out[TT_DURATION_BYTES], double seconds);
