@@ -9,6 +9,7 @@
 #include "app/nearest.h"
 #include "app/show.h"
 #include "cmd/run.h"
+#include "cmd/waiting.h"
 #include "tintype/engine.h"
 
 static int version(void) {
@@ -42,6 +43,7 @@ static void fill_standard_descriptors(void) {
 }
 
 int main(int argc, char **argv) {
+    tt__wait_passively(argv);
     fill_standard_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a reader that left is an error like any other: write says so */
     const char *command = argc > 1 ? argv[1] : "run";
