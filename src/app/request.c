@@ -2,6 +2,7 @@
 #include "app/request.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -40,7 +41,10 @@ static void read_sampler(const tt_settings *s, tt_request *r, tt_problems *probl
     tt_value_choice(s, TT_OPT_SCHEDULE, &chosen, problems);
     tt_value_string(s, TT_OPT_SAMPLER, &sampler, problems);
     if (sampler && tt_sampler_lookup(sampler, &sampler, &implied, &why) != TT_OK) {
-        tt_problems_add(problems, "%s: %s", named->spelling, why.message);
+        static const char own_name[] = "sampler: "; /* what the engine calls it */
+        bool is_named = strncmp(why.message, own_name, strlen(own_name)) == 0;
+        tt_problems_add(problems, "%s: %s", named->spelling,
+                        why.message + (is_named ? strlen(own_name) : 0));
         return;
     }
     if (implied && chosen && schedule->origin == named->origin && strcmp(implied, chosen) != 0)
@@ -53,6 +57,18 @@ static void read_sampler(const tt_settings *s, tt_request *r, tt_problems *probl
         r->schedule = implied;
     }
     if (chosen) r->schedule = chosen;
+}
+
+/* Pictures take consecutive seeds, and the last must be one, too. */
+static void read_seed_and_count(const tt_settings *s, tt_request *r, tt_problems *problems) {
+    tt_value_seed(s, TT_OPT_SEED, &r->seed, problems);
+    tt_value_integer(s, TT_OPT_COUNT, &r->count, problems);
+    uint64_t last = UINT64_MAX - (uint64_t)(r->count - 1);
+    if (r->seed > last)
+        tt_problems_add(problems,
+                        "%s: expected at most %" PRIu64
+                        ", since %d pictures take consecutive seeds, found %" PRIu64,
+                        s->of[TT_OPT_SEED].spelling, last, r->count, r->seed);
 }
 
 static void read_loras(const tt_settings *s, tt_problems *problems) {
@@ -84,8 +100,7 @@ tt_status tt_app_request_read(const tt_settings *s, const tt_request *model, tt_
     tt_value_integer(s, TT_OPT_STEPS, &r->steps, problems);
     tt_value_number(s, TT_OPT_CFG, &r->guidance, problems);
     tt_value_number(s, TT_OPT_GUIDANCE_RESCALE, &r->guidance_rescale, problems);
-    tt_value_seed(s, TT_OPT_SEED, &r->seed, problems);
-    tt_value_integer(s, TT_OPT_COUNT, &r->count, problems);
+    read_seed_and_count(s, r, problems);
     tt_value_choice(s, TT_OPT_NOISE, &r->noise, problems);
     tt_value_integer(s, TT_OPT_CLIP_SKIP, &clip_skip, problems);
     read_sampler(s, r, problems);

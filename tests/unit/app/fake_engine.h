@@ -72,7 +72,7 @@ FAKE tt_status tt_sampler_lookup(const char *name, const char **sampler, const c
         *schedule = known[i][2];
         return TT_OK;
     }
-    return tt_fail(err, TT_E_INVALID, "unknown sampler \"%s\", known: euler, euler_a, dpmpp_2m",
+    return tt_fail(err, TT_E_INVALID, "sampler: expected one of euler, dpmpp_2m, found \"%s\"",
                    name);
 }
 
