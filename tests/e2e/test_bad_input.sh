@@ -20,10 +20,10 @@ refused "an unknown flag suggests the nearest" "--steps" run --prompt x --stepz 
 refused "a flag without its value" "--steps" run --prompt x --steps
 refused "a number that is none" "steps.*many" run --prompt x --steps many
 refused "a number with a tail" "steps.*10x" run --prompt x --steps 10x
-refused "steps beyond the limit" "steps.*1001.*1000" run --prompt x --steps 1001
+refused "steps beyond the limit" "steps.*1000.*1001" run --prompt x --steps 1001
 refused "no steps" "steps" run --prompt x --steps 0
 refused "width 1000001" "width.*1000001" run --prompt x --width 1000001
-refused "a width that is no multiple of 8" "width.*100.*8" run --prompt x --width 100
+refused "a width that is no multiple of 8" "width.*multiple of 8.*100" run --prompt x --width 100
 refused "a negative height" "height.*-64" run --prompt x --height -64
 refused "a number beyond 64 bits" "seed" run --prompt x --seed 99999999999999999999999
 refused "not a number at all" "cfg" run --prompt x --cfg nan
@@ -91,13 +91,6 @@ fi
 begin "an output folder that does not exist is told before the work"
 run 2 run --prompt x --steps 1000 --width 1024 --height 1024 --out no/such/folder/x.png
 stderr_has "no/such/folder"
-end
-
-begin "a directory as output"
-mkdir folder.png
-run 2 run --prompt x "${quick[@]}" --out folder.png
-stderr_has "folder\.png"
-rmdir folder.png
 end
 
 begin "an unknown file extension names the known ones"

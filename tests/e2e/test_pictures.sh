@@ -44,6 +44,13 @@ is_file empty.png
 rm -f empty.png
 end
 
+begin "a folder as output takes the picture"
+mkdir folder
+run 0 run --prompt "a boat" --seed 7 "${quick[@]}" --out folder
+only_files folder/tintype-7.png
+rm -r folder
+end
+
 begin "several pictures are named after their seeds"
 run 0 run --prompt "a boat" --seed 7 --count 3 "${quick[@]}" --out boat.png
 only_files boat-7.png boat-8.png boat-9.png
