@@ -38,6 +38,8 @@ check | command clang-tidy | clang-tidy       | static analysis
 check | command shellcheck | shellcheck       | checks the shell scripts
 check | package            | libcmocka-dev    | the tests are checked too
 check | package            | libomp-dev       | OpenMP headers for clang
+bench | command python3    | python3          | drives the measurements
+peer  | package            | python3-venv     | a place of its own for torch and diffusers
 fuzz  | command clang      | clang            | the compiler with libFuzzer
 fuzz  | package            | libomp-dev       | OpenMP for clang
 '
