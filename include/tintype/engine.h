@@ -128,6 +128,7 @@ typedef struct tt_result {
     int n_pictures;
     /* Effective settings: canonical names, static strings. */
     const char *sampler, *schedule, *noise, *prediction;
+    char sampler_label[64];      /* what people call sampler and schedule: "DPM++ 2M Karras" */
     const char *negative_policy; /* "encoded" or "zeros" */
     int prompt_tokens;           /* of the prompt, without markers, before any cut */
     int prompt_tokens_used;      /* what the 75 places held */

@@ -45,6 +45,7 @@ static tt_status put_request(tt_buf *out, const tt_app_facts *f, uint64_t seed, 
     TT_TRY(put_float(out, "cfg_scale", r->guidance, err));
     TT_TRY(put_float(out, "guidance_rescale", r->guidance_rescale, err));
     TT_TRY(put_string(out, "sampler", f->result->sampler, err));
+    TT_TRY(put_string(out, "sampler_label", f->result->sampler_label, err));
     TT_TRY(put_string(out, "schedule", f->result->schedule, err));
     TT_TRY(put_integer(out, "seed", seed, err));
     TT_TRY(put_integer(out, "width", (uint64_t)r->width, err));

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static _Atomic int64_t fail_countdown = -1;
 
@@ -22,10 +23,17 @@ void *tt_alloc(size_t size_bytes) {
     return must_fail() ? NULL : calloc(1, size_bytes ? size_bytes : 1);
 }
 
+/* Gigabytes of weights in 4 KiB pages cost a page fault each and TLB misses ever after; the kernel gives 2 MiB
+ * pages to aligned blocks that ask. */
+enum { HUGE_PAGE_BYTES = 2 << 20 };
+
 void *tt_alloc_aligned(size_t size_bytes) {
+    bool is_large = size_bytes >= HUGE_PAGE_BYTES;
     void *p = NULL;
-    if (must_fail() || posix_memalign(&p, TT_SIMD_ALIGN, size_bytes ? size_bytes : 1) != 0)
+    if (must_fail()) return NULL;
+    if (posix_memalign(&p, is_large ? HUGE_PAGE_BYTES : TT_SIMD_ALIGN, size_bytes ? size_bytes : 1))
         return NULL;
+    if (is_large) madvise(p, size_bytes, MADV_HUGEPAGE); /* advice: a refusal changes nothing */
     return p;
 }
 

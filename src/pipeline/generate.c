@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "pipeline/parts.h"
+#include "sample/names.h"
 
 static double ms_since(int64_t start_us) {
     return (double)(tt_clock_us() - start_us) / 1000;
@@ -19,6 +20,7 @@ static tt_status make_sampler(tt_generation *g, tt_err *err) {
     TT_TRY(tt_sampler_new(&options, &g->sampler, err));
     g->result->sampler = tt_sampler_name(g->sampler);
     g->result->schedule = tt_sampler_schedule(g->sampler);
+    tt_sample_label(g->result->sampler, g->result->schedule, g->result->sampler_label);
     g->result->prediction = g->engine->info.prediction;
     return TT_OK;
 }

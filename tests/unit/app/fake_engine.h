@@ -90,6 +90,7 @@ FAKE tt_status tt_engine_generate(tt_engine *engine, const tt_request *request, 
         for (size_t k = 0; k < size; k++) p->rgb[k] = (uint8_t)(k * 7 + p->seed);
     }
     result->sampler = request->sampler ? request->sampler : engine->info.default_sampler;
+    snprintf(result->sampler_label, sizeof result->sampler_label, "%s", "DPM++ 2M Karras");
     result->schedule = request->schedule ? request->schedule : "leading";
     result->noise = request->noise ? request->noise : "cpu";
     result->prediction = "epsilon";
