@@ -1,18 +1,15 @@
-/* The CLIP tokenizer: text to token ids, exactly as transformers' CLIPTokenizer (the one diffusers
- * uses).
+/* The CLIP tokenizer: text to token ids, exactly as transformers' CLIPTokenizer (the one diffusers uses).
  *
- *     text -> special tokens cut out, as they stand -> NFC, runs of white space to one space, lower
- * case
- *          -> pieces: 's 't 're 've 'm 'll 'd, runs of letters, single digits, runs of anything
- * else
- *          -> bytes -> byte-pair merges by rank, the last symbol of a piece marked as a word's end
+ *     text -> special tokens cut out, as they stand
+ *          -> NFC, runs of white space to one space, lower case
+ *          -> pieces: 's 't 're 've 'm 'll 'd, runs of letters, single digits, runs of anything else
+ *          -> bytes
+ *          -> byte-pair merges by rank, the last symbol of a piece marked as a word's end
  *
- * Special tokens are <|startoftext|>, <|endoftext|> and the padding token. The last one is why
- * encode asks for pad_id, and why SDXL's two encoders get different ids for one prompt: the first
- * pads with
- * <|endoftext|> (49407); the second pads with id 0, whose text is "!", so that transformers takes
- * every "!" of a prompt for a padding token: "wow!" is [2781, 256] for the first and [2781, 0] for
- * the second.
+ * Special tokens are <|startoftext|>, <|endoftext|> and the padding token. The last one is why encode asks for
+ * pad_id, and why SDXL's two encoders get different ids for one prompt: the first pads with <|endoftext|> (49407);
+ * the second pads with id 0, whose text is "!", so that transformers takes every "!" of a prompt for a padding
+ * token: "wow!" is [2781, 256] for the first and [2781, 0] for the second.
  *
  * A tokenizer is immutable once open: any number of threads may use one. */
 #ifndef TT_TEXT_TOKENIZER_H
