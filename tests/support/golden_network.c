@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-enum { N_THREADS = 2 };
+enum { N_THREADS = 1 };
 
 const char *tt_golden_setup_text(const tt_golden_setup *s) {
     static char text[64];

@@ -54,8 +54,10 @@ def picture_cases():
         cases.append(case)
 
     for sampler in ("euler", "euler_a", "heun", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "unipc", "lcm"):
-        add("kernel-%s-eps" % sampler, "kernel", sampler=sampler)
-        add("kernel-%s-v" % sampler, "kernel", sampler=sampler, prediction="v_prediction", prompt=CAT)
+        # 24 rounds of LCM's new noise at full guidance make a chaotic map of a random model
+        changes = {"sampler": sampler, "guidance": 1.5 if sampler == "lcm" else 4.5}
+        add("kernel-%s-eps" % sampler, "kernel", **changes)
+        add("kernel-%s-v" % sampler, "kernel", **changes, prediction="v_prediction", prompt=CAT)
     for schedule, samplers in (
         ("karras", ("euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc")),
         ("exponential", ("euler", "dpmpp_2m")),
@@ -78,12 +80,12 @@ def picture_cases():
 
     add("quirks-euler", "quirks")
     add("quirks-dpmpp_2m-karras", "quirks", sampler="dpmpp_2m", schedule="karras", prompt=CAT, negative="")
-    add("quirks-euler_a-tall", "quirks", sampler="euler_a", width=40, height=72)
+    add("quirks-euler_a-tall", "quirks", sampler="euler_a", width=72, height=104)
     add("quirks-ddim-v", "quirks", sampler="ddim", prediction="v_prediction", prompt=HOUSE)
 
     add("pruned-euler", "pruned")
     add("pruned-dpmpp_2m-karras", "pruned", sampler="dpmpp_2m", schedule="karras", prompt=CAT, negative="dog")
-    add("pruned-unipc-wide", "pruned", sampler="unipc", width=104, height=56)
+    add("pruned-unipc-wide", "pruned", sampler="unipc", width=104, height=72)
     add("pruned-dpmpp_2m_sde-v", "pruned", sampler="dpmpp_2m_sde", prediction="v_prediction", prompt=HOUSE)
 
     add("vpred-euler", "vpred")
