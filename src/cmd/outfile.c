@@ -89,8 +89,9 @@ static tt_status check_file(const char *path, tt_err *err) {
 
 tt_status tt__outfile_plan(const char *out_path, const char *format, tt__outfile *out,
                            tt_err *err) {
-    *out = (tt__outfile){.is_seed_always = !out_path || tt_file_is_directory(out_path)};
-    if (out->is_seed_always) {
+    *out = (tt__outfile){.is_seed_always = false};
+    if (!out_path || tt_file_is_directory(out_path)) {
+        out->is_seed_always = true;
         const char *extension = strcmp(format, "jpeg") == 0 ? "jpg" : format;
         snprintf(out->extension, sizeof out->extension, ".%s", extension);
         const char *directory = out_path ? out_path : ".";

@@ -29,7 +29,7 @@ tt_status tt__preview_show(const tt_picture *picture, tt_err *err) {
     int rows = at_most(size.ws_row > 2 ? size.ws_row - 2 : USUAL_ROWS, MAX_ROWS);
     tt_image image = {picture->rgb, picture->width, picture->height};
     tt_buf text;
-    tt_buf_init(&text, (size_t)(MAX_COLUMNS * MAX_ROWS * MAX_CELL_BYTES));
+    tt_buf_init(&text, (size_t)MAX_COLUMNS * MAX_ROWS * MAX_CELL_BYTES);
     tt_status status = tt_image_halfblock(&image, columns, rows, &text, err);
     if (status == TT_OK) fwrite(text.data, 1, text.size, stdout);
     tt_buf_release(&text);

@@ -49,7 +49,7 @@ static void encode(const tt_tokenizer *t, const char *text, size_t size, int32_t
 }
 
 static void encode_points(const uint8_t *data, size_t size, int32_t pad_id) {
-    char text[SOME_TEXT_BYTES];
+    char text[SOME_TEXT_BYTES] = {0};
     size_t n = 0;
     for (size_t i = 0; i + BYTES_PER_POINT <= size && n + 4 <= sizeof text; i += BYTES_PER_POINT) {
         int32_t c = (data[i] << 16 | data[i + 1] << 8 | data[i + 2]) % 0x110000;

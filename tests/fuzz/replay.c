@@ -16,7 +16,7 @@ enum { MAX_INPUT_BYTES = 1 << 20, N_CUTS = 16, N_CHANGES = 32 };
 
 /* A copy of exactly the right size, so that AddressSanitizer sees the first byte read too far. */
 static void try_exactly(const uint8_t *data, size_t size) {
-    uint8_t *copy = malloc(size ? size : 1);
+    uint8_t *copy = calloc(1, size ? size : 1);
     if (!copy) return;
     if (size) memcpy(copy, data, size);
     LLVMFuzzerTestOneInput(copy, size);

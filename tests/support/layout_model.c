@@ -304,7 +304,7 @@ void layout_refuses(const char *path, tt_status code, const char *sentence) {
 
 /* Every tensor of the components has its values. */
 void layout_holds(const tt_checkpoint *c, const char *only) {
-    float expected[LAYOUT_MAX_ELEMENTS], found[LAYOUT_MAX_ELEMENTS];
+    float expected[LAYOUT_MAX_ELEMENTS] = {0}, found[LAYOUT_MAX_ELEMENTS] = {0};
     char name[256];
     for (int i = 0; i < LAYOUT_PAIRS; i++) {
         const layout_pair *p = &layout_pairs[i];

@@ -1,7 +1,7 @@
 # ./dev fmt, and what is formatted: all C sources. Formatters disagree between versions, so it is always version 14.
 # shellcheck shell=bash
 
-c_sources() { find src include tests bench examples -name '*.[ch]' -print0; }
+c_sources() { find src include tests bench -name '*.[ch]' -print0; }
 
 # Prints the command, or nothing where version 14 cannot be had (Debian 13 does not have it).
 clang_format_14() {

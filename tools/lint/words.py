@@ -55,9 +55,12 @@ def judge(where, text):
 
 def tracked_files(root):
     """Files git would commit; without git, everything outside build/."""
-    run = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=False)
-    if run.returncode == 0:
+    try:
+        run = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True,
+                             text=True, check=True)
         return sorted(set(run.stdout.splitlines()))
+    except (OSError, subprocess.CalledProcessError):
+        pass
     return sorted(p.relative_to(root).as_posix() for p in root.rglob("*")
                   if p.is_file() and p.relative_to(root).parts[0] not in ("build", "out"))
 

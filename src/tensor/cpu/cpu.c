@@ -9,7 +9,7 @@
 #if defined(__x86_64__)
 bool tt_cpu_has_bf16(void) {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512bf16") || __builtin_cpu_supports("amx-bf16");
+    return __builtin_cpu_supports("avx512bf16"); /* every CPU with AMX has it too */
 }
 
 const tt_cpu_kernels *tt__cpu_kernels(void) {

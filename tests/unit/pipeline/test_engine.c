@@ -163,10 +163,10 @@ static void the_preview_resembles_the_picture(void **state) {
         for (int k = 0; k < 3; k++) {
             double mean = 0;
             for (int y = 0; y < 8; y++)
-                for (int x = 0; x < 8; x++)
-                    mean +=
-                        result.pictures[0].rgb[((i / 8 * 8 + y) * SIDE + i % 8 * 8 + x) * 3 + k] /
-                        64.0;
+                for (int x = 0; x < 8; x++) {
+                    int pixel = (i / 8 * 8 + y) * SIDE + i % 8 * 8 + x;
+                    mean += result.pictures[0].rgb[3 * pixel + k] / 64.0;
+                }
             error += fabs(mean - last.rgb[i * 3 + k]);
         }
     error /= sizeof last.rgb;
