@@ -13,6 +13,7 @@
  * sentence. */
 #include "tensor/cpu/onednn.h"
 
+#include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <string.h>
 
@@ -257,19 +258,62 @@ static dnnl_status_t make_attr(const tt_dnn_spec *s, desc_ref y, dnnl_primitive_
     return status;
 }
 
-/* oneDNN chooses the weights' layout. */
-static dnnl_status_t make_primitive_desc(tt_dnn *dnn, const tt_dnn_spec *s,
-                                         dnnl_primitive_desc_t *out, int indices[2]) {
+/* layout NULL: oneDNN chooses the weights' layout. */
+static dnnl_status_t describe_with(tt_dnn *dnn, const tt_dnn_spec *s,
+                                   const dnnl_memory_desc_t *layout, dnnl_primitive_desc_t *out,
+                                   int indices[2]) {
     dnnl_memory_desc_t d[D_COUNT];
     memset(d, 0, sizeof d);
     dnnl_primitive_attr_t attr = NULL;
     *out = NULL;
     dnnl_status_t status = make_descs(s, dnnl_format_tag_any, d);
+    if (status == dnnl_success && layout) {
+        desc_free(&d[D_WEIGHTS]);
+        status = desc_copy(&d[D_WEIGHTS], REF(*layout));
+    }
     if (status == dnnl_success) status = make_attr(s, REF(d[D_Y]), &attr, indices);
     if (status == dnnl_success) status = describe(out, dnn->engine, s, d, attr);
     if (attr) dnnl_primitive_attr_destroy(attr);
     free_descs(d);
     return status;
+}
+
+/* As oneDNN would do it on one thread: the layout that all numbers of threads then share. */
+static dnnl_status_t describe_for_one_thread(tt_dnn *dnn, const tt_dnn_spec *s,
+                                             dnnl_primitive_desc_t *out, int indices[2]) {
+    int n_threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    dnnl_status_t status = describe_with(dnn, s, NULL, out, indices);
+    omp_set_num_threads(n_threads);
+    return status;
+}
+
+static bool is_reference(dnnl_primitive_desc_t desc) {
+    const char *name = "";
+    dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, (void *)&name);
+    return strncmp(name, "ref", strlen("ref")) == 0;
+}
+
+/* oneDNN 2.6 blocks some very small convolutions (3x4 positions) by the number of threads, and sums in another order then.
+ * So the layout is the one for a single thread; where the kernel for more threads refuses it, the one for a single thread
+ * runs, and results stay the same. */
+static dnnl_status_t make_primitive_desc(tt_dnn *dnn, const tt_dnn_spec *s,
+                                         dnnl_primitive_desc_t *out, int indices[2]) {
+    dnnl_primitive_desc_t single;
+    dnnl_memory_desc_t layout;
+    memset(&layout, 0, sizeof layout);
+    dnnl_status_t status = describe_for_one_thread(dnn, s, &single, indices);
+    if (status != dnnl_success) return status;
+    status = desc_copy(&layout, dnnl_primitive_desc_query_md(single, dnnl_query_weights_md, 0));
+    if (status == dnnl_success) status = describe_with(dnn, s, &layout, out, indices);
+    desc_free(&layout);
+    if (status == dnnl_success && (!is_reference(*out) || is_reference(single))) {
+        dnnl_primitive_desc_destroy(single);
+        return status;
+    }
+    if (*out) dnnl_primitive_desc_destroy(*out);
+    *out = single;
+    return dnnl_success;
 }
 
 /* ---- packing
@@ -336,7 +380,7 @@ tt_status tt__dnn_pack(tt_dnn *dnn, const tt_dnn_spec *spec, const void *plain,
     dnnl_primitive_desc_t desc;
     dnnl_memory_desc_t d[D_COUNT];
     int indices[2];
-    DNN_TRY(make_primitive_desc(dnn, spec, &desc, indices), what_of(spec), spec);
+    DNN_TRY(describe_for_one_thread(dnn, spec, &desc, indices), what_of(spec), spec);
     memset(d, 0, sizeof d);
     dnnl_status_t made = make_descs(spec, spec->kernel ? dnnl_oihw : dnnl_ba, d);
     tt_status status = made != dnnl_success

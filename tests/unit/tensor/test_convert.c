@@ -44,6 +44,11 @@ static void all_patterns(tt_dtype dtype, int exponent_bits, int mantissa_bits, i
         assert_same(decode_fields((unsigned)i, exponent_bits, mantissa_bits, has_infinity),
                     values[i]);
     assert_true(values[n] == 17.0f);
+    for (size_t i = 0; i < n; i++) { /* alone, so without the wide path */
+        float one;
+        tt_convert(&one, TT_F32, bytes + 1 + i * size, dtype, 1);
+        assert_true(memcmp(&one, &values[i], sizeof one) == 0 || isnan(one));
+    }
     free(bytes);
     free(values);
 }
@@ -102,6 +107,9 @@ static void rounding_of(tt_dtype dtype, int exponent_bits, int mantissa_bits) {
         for (int k = 0; k < 4; k++) points[5 + k] = -points[1 + k];
         uint16_t out[9]; /* nine: one group of eight and a rest */
         tt_convert(out, dtype, points, TT_F32, 9);
+        uint16_t alone;
+        tt_convert(&alone, dtype, &points[i % 8], TT_F32, 1);
+        assert_int_equal(alone, out[i % 8]);
         for (int k = 0; k < 9; k++)
             assert_nearest((double)points[k], out[k], exponent_bits, mantissa_bits);
     }
