@@ -29,6 +29,9 @@ build | package            | libjpeg-dev      | JPEG
 build | package            | libwebp-dev      | WebP
 build | package            | libutf8proc-dev  | Unicode for the tokenizer
 build | package            | zlib1g-dev       | compressed data: the merge table, PNG
+build | package            | libcurl4-openssl-dev | HTTP client
+build | package            | libmicrohttpd-dev | HTTP server
+build | package            | libssl-dev       | signatures of webhooks
 test  | package            | libcmocka-dev    | unit tests
 test  | command python3    | python3          | reads test results; an independent judge of JSON and PNG
 check | command python3    | python3          | runs the checks in tools/lint

@@ -6,7 +6,7 @@ import layers
 import stats
 import words
 
-LAYERS = layers.read_layers("# comment\nbase:\ntensor: base\nweights: base tensor\npipeline: base\napp: base include\n")
+LAYERS = layers.read_layers("# comment\nbase:\ntensor: base\nweights: base tensor\npipeline: base\napp: base engine.h\n")
 
 
 def arrow(where, text, own=False):
@@ -24,6 +24,7 @@ CHECKS = [
     ("unknown room is refused", arrow("attic/a.c", "")),
     ("bare name is refused", arrow("base/a.c", '#include "err.h"\n')),
     ("engine.h for app", not arrow("app/a.c", '#include "tintype/engine.h"\n')),
+    ("worker.h not for app", arrow("app/a.c", '#include "tintype/worker.h"\n')),
     ("engine.h not for base", arrow("base/a.c", '#include "tintype/engine.h"\n')),
     ("error.h for all", not arrow("base/a.h", '#include "tintype/error.h"\n')),
     ("back-end is private", arrow("weights/a.c", '#include "tensor/cpu/pack.h"\n')),

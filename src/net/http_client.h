@@ -1,0 +1,59 @@
+/* HTTP requests on a tt_loop (libcurl multi): many at once, kept-alive connections, each with a deadline.
+ *
+ * A transfer ends in exactly one callback on the loop's thread, unless it was cancelled. HTTP statuses are not errors
+ * here: status is the number, failure is for what never became a response. No retries: policy lives with the caller
+ * (backoff.h). Headers, bodies and URLs are never logged. */
+#ifndef TT_NET_HTTP_CLIENT_H
+#define TT_NET_HTTP_CLIENT_H
+
+#include <stddef.h>
+
+#include "net/loop.h"
+
+typedef struct tt_http_transfer tt_http_transfer;
+
+typedef struct tt_http_piece { /* a body is sent from where its pieces lie, without a copy */
+    const void *bytes;
+    size_t size;
+} tt_http_piece;
+
+typedef struct tt_http_request {
+    const char *method; /* "GET", "POST", ... */
+    const char *url;    /* copied */
+    const char *const *
+        headers; /* "Name: value", NULL-terminated, copied; NULL: none. "Name;" sends an empty value */
+    const tt_http_piece
+        *body; /* the array is copied, the bytes are borrowed until the callback or the cancel */
+    int n_body;
+    int64_t timeout_ms;         /* of the whole transfer; 0: TT_HTTP_DEFAULT_TIMEOUT_MS */
+    int64_t connect_timeout_ms; /* 0: TT_HTTP_DEFAULT_CONNECT_MS */
+    size_t max_response_bytes;  /* more is TT_E_FORMAT; 0: TT_HTTP_DEFAULT_RESPONSE_BYTES */
+    bool
+        public_only; /* refuse addresses inside this network (guard.h), checked on the connected address */
+} tt_http_request;
+
+enum { TT_HTTP_DEFAULT_TIMEOUT_MS = 600 * 1000, TT_HTTP_DEFAULT_CONNECT_MS = 10 * 1000 };
+#define TT_HTTP_DEFAULT_RESPONSE_BYTES (32u << 20)
+
+/* Borrowed for the callback. Redirects are not followed: a 3xx is a response like any other. */
+typedef struct tt_http_response {
+    tt_status
+        failure; /* TT_OK: there was a response. TT_E_IO: network, time-out; TT_E_FORMAT: too large, not HTTP */
+    const char *message;      /* of the failure: one sentence without URL or credentials */
+    int status;               /* 200... ; 0 on failure */
+    const char *content_type; /* "" when absent */
+    const char *location;     /* "" when absent */
+    int64_t retry_after_ms;   /* -1 when absent or a date */
+    const char *body;         /* NUL-terminated */
+    size_t body_bytes;
+} tt_http_response;
+
+typedef void (*tt_http_done_fn)(void *context, const tt_http_response *response);
+
+/* *out may be NULL when nobody will cancel; it is valid until the callback returns. */
+tt_status tt_http_send(tt_loop *loop, const tt_http_request *request, tt_http_done_fn done,
+                       void *context, tt_http_transfer **out, tt_err *err);
+/* The callback will not come; the connection is closed. NULL is fine. */
+void tt_http_cancel(tt_loop *loop, tt_http_transfer *transfer);
+
+#endif
