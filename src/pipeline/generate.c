@@ -92,13 +92,15 @@ static void set_condition(tt_generation *g) {
     memcpy(g->condition.size_ids, ids, sizeof ids);
 }
 
-/* The whole request without arithmetic: makes every primitive and sizes the scratch block. */
+/* The whole request without arithmetic: describes every primitive and sizes the scratch block. Those of text and UNet are
+ * compiled here, for the denoise loop; the VAE's when it runs, so that nobody waits for them before the first step. */
 static tt_status rehearse(tt_generation *g, tt_err *err) {
     tt_engine *e = g->engine;
     tt_ops_plan_begin(e->ops);
     TT_TRY(tt__encode_text(g, err));
     TT_TRY(tt_unet_begin(e->unet, &g->condition, err));
     TT_TRY(tt_unet_forward(e->unet, g->unet_in, g->latent_h, g->latent_w, 0, g->unet_out, err));
+    TT_TRY(tt_ops_prepare(e->ops, err));
     if (e->vae_ops != e->ops) {
         TT_TRY(tt_ops_plan_end(e->ops, err));
         tt_ops_plan_begin(e->vae_ops);

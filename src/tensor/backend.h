@@ -31,6 +31,8 @@ typedef struct tt_backend {
     void (*close)(tt_ops *ops);
     /* Called before each pass's first operation: thread counts and the like. May be NULL. */
     void (*begin)(tt_ops *ops);
+    /* Makes ready what rehearsals have asked for so far. May be NULL. */
+    tt_status (*prepare)(tt_ops *ops, tt_err *err);
     tt_status (*pack_linear)(tt_ops *, tt_weight *, const void *w, tt_err *);
     tt_status (*pack_conv)(tt_ops *, tt_weight *, const void *w, tt_err *);
     void (*unpack)(tt_ops *, tt_weight *); /* frees `packed`; may be NULL */

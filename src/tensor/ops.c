@@ -76,6 +76,10 @@ tt_status tt_ops_plan_end(tt_ops *ops, tt_err *err) {
     return tt_scratch_make(&ops->scratch, err);
 }
 
+tt_status tt_ops_prepare(tt_ops *ops, tt_err *err) {
+    return ops->backend->prepare ? ops->backend->prepare(ops, err) : TT_OK;
+}
+
 bool tt_ops_is_planning(const tt_ops *ops) {
     return ops->scratch.measuring;
 }

@@ -94,6 +94,7 @@ const tt_backend tt__backend_cpu = {
     .open = open_cpu,
     .close = close_cpu,
     .begin = begin,
+    .prepare = tt__cpu_compile,
     .pack_linear = tt__cpu_pack_linear,
     .pack_conv = tt__cpu_pack_conv,
     .unpack = tt__cpu_unpack,

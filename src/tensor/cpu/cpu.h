@@ -24,6 +24,8 @@ tt_status tt__cpu_cache_new(tt_cpu_cache **out, tt_err *err);
 void tt__cpu_cache_free(tt_cpu_cache *cache);
 /* Drops all primitives when many have gathered (a long-lived process that sees many sizes). */
 void tt__cpu_cache_trim(tt_cpu_cache *cache);
+/* Compiles what the rehearsal described. */
+tt_status tt__cpu_compile(tt_ops *ops, tt_err *err);
 tt_status tt__cpu_pack_linear(tt_ops *, tt_weight *, const void *w, tt_err *);
 tt_status tt__cpu_pack_conv(tt_ops *, tt_weight *, const void *w, tt_err *);
 void tt__cpu_unpack(tt_ops *, tt_weight *);

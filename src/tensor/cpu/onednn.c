@@ -31,7 +31,8 @@ struct tt_dnn_layout {
 enum { MAX_ARGS = 7 };
 
 struct tt_dnn_primitive {
-    dnnl_primitive_t primitive;
+    dnnl_primitive_desc_t desc;                           /* NULL once compiled */
+    dnnl_primitive_t primitive;                           /* NULL until compiled */
     dnnl_memory_t x, weights, bias, y, mul, add, scratch; /* NULL where absent */
     int mul_index, add_index;                             /* positions among the post-ops */
     size_t scratch_bytes;
@@ -445,16 +446,17 @@ tt_status tt__dnn_primitive_new(tt_dnn *dnn, const tt_dnn_spec *spec, tt_dnn_pri
     *out = NULL;
     DNN_TRY(make_primitive_desc(dnn, spec, &desc, indices), what_of(spec), spec);
     tt_dnn_primitive *p = tt_alloc(sizeof *p);
-    dnnl_status_t status = p ? dnnl_primitive_create(&p->primitive, desc) : dnnl_out_of_memory;
-    if (status == dnnl_success) {
-        p->mul_index = indices[0];
-        p->add_index = indices[1];
-        status = make_memories(dnn, spec, desc, p);
+    if (!p) {
+        dnnl_primitive_desc_destroy(desc);
+        return failed(err, dnnl_out_of_memory, what_of(spec), spec);
     }
+    p->desc = desc;
+    p->mul_index = indices[0];
+    p->add_index = indices[1];
+    dnnl_status_t status = make_memories(dnn, spec, desc, p);
     if (status == dnnl_success)
         status = desc_copy(&p->layout.desc,
                            dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0));
-    dnnl_primitive_desc_destroy(desc);
     if (status != dnnl_success) {
         tt__dnn_primitive_free(p);
         return failed(err, status, what_of(spec), spec);
@@ -469,8 +471,17 @@ void tt__dnn_primitive_free(tt_dnn_primitive *p) {
     for (size_t i = 0; i < sizeof memories / sizeof *memories; i++)
         if (memories[i]) dnnl_memory_destroy(memories[i]);
     if (p->primitive) dnnl_primitive_destroy(p->primitive);
+    if (p->desc) dnnl_primitive_desc_destroy(p->desc);
     desc_free(&p->layout.desc);
     tt_free(p);
+}
+
+tt_status tt__dnn_compile(tt_dnn_primitive *p, tt_err *err) {
+    if (p->primitive) return TT_OK;
+    DNN_TRY(dnnl_primitive_create(&p->primitive, p->desc), "generating code", NULL);
+    dnnl_primitive_desc_destroy(p->desc);
+    p->desc = NULL;
+    return TT_OK;
 }
 
 size_t tt__dnn_scratch_bytes(const tt_dnn_primitive *p) {
@@ -488,6 +499,7 @@ static dnnl_status_t bind(dnnl_exec_arg_t *list, int *n, int arg, dnnl_memory_t 
 tt_status tt__dnn_run(tt_dnn *dnn, tt_dnn_primitive *p, const tt_dnn_args *a, tt_err *err) {
     dnnl_exec_arg_t list[MAX_ARGS];
     int n = 0;
+    TT_TRY(tt__dnn_compile(p, err));
     dnnl_status_t e[MAX_ARGS] = {
         bind(list, &n, DNNL_ARG_SRC, p->x, a->x),
         bind(list, &n, DNNL_ARG_WEIGHTS, p->weights, a->weights),

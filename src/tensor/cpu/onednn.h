@@ -38,10 +38,14 @@ tt_status tt__dnn_pack(tt_dnn *dnn, const tt_dnn_spec *spec, const void *plain,
                        tt_dnn_layout **layout, void **data, size_t *size_bytes, tt_err *err);
 void tt__dnn_layout_free(tt_dnn_layout *layout);
 
-/* A product's `add` is a tensor of its own; a convolution adds what y holds when it starts (oneDNN 2.6 has no fast
+/* Described only: layout and scratch size are known, but its code is not generated yet (about 2 ms each).
+ * A product's `add` is a tensor of its own; a convolution adds what y holds when it starts (oneDNN 2.6 has no fast
  * convolution that adds another tensor). */
 tt_status tt__dnn_primitive_new(tt_dnn *dnn, const tt_dnn_spec *spec, tt_dnn_primitive **out,
                                 tt_err *err);
+
+/* Generates the code, if that was not done yet. */
+tt_status tt__dnn_compile(tt_dnn_primitive *p, tt_err *err);
 
 /* The layout this primitive reads differs between sizes: true when weights laid out so can be used. */
 bool tt__dnn_layout_fits(const tt_dnn_primitive *p, const tt_dnn_layout *layout);
