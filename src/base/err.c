@@ -5,39 +5,10 @@
 #include "base/err.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/utf8.h"
-
-/* U+0000 to U+001F, U+007F and, in two bytes, U+0080 to U+009F. */
-static bool is_control(const unsigned char *p, size_t length) {
-    if (length == 1) return p[0] < ' ' || p[0] == 0x7f;
-    return length == 2 && p[0] == 0xc2 && p[1] < 0xa0;
-}
-
-/* Control characters would let a file name or a tensor name write its own log lines or steer a
- * terminal; bytes that are not UTF-8 would make the message invalid JSON later. Both become '?'; a
- * sequence that the end of the array cut in two is dropped. Works in place: no replacement is
- * longer. */
-static void make_printable(char *text, bool was_cut) {
-    size_t size = strlen(text), to = 0;
-    for (size_t from = 0; from < size;) {
-        size_t length = tt_utf8_sequence(text + from, size - from);
-        bool is_tail = size - from < 4 && (unsigned char)text[from] >= 0xc2;
-        if (length == 0 && was_cut && is_tail) break;
-        if (length == 0 || is_control((unsigned char *)text + from, length)) {
-            text[to++] = '?';
-            from += length ? length : 1;
-        } else {
-            memmove(text + to, text + from, length);
-            to += length;
-            from += length;
-        }
-    }
-    text[to] = '\0';
-}
 
 static tt_status fail_va(tt_err *err, tt_status code, int64_t position, const char *format,
                          va_list args) {
@@ -45,7 +16,7 @@ static tt_status fail_va(tt_err *err, tt_status code, int64_t position, const ch
     char message[TT_ERR_MESSAGE_BYTES]; /* not err->message: an argument may point there */
     int wanted = vsnprintf(message, sizeof message, format, args);
     if (wanted < 0) message[0] = '\0';
-    make_printable(message, wanted >= (int)sizeof message);
+    tt_utf8_make_printable(message, wanted >= (int)sizeof message);
     err->code = code;
     err->position = position;
     memcpy(err->message, message, sizeof message);

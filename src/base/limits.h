@@ -43,4 +43,16 @@
 /* Key/value pairs in a settings line: A1111 with every extension on writes about 60. */
 #define TT_MAX_IMAGE_TEXT_PAIRS 256
 
+/* What a client may send as a new job, in RunPod's decimal megabytes (runpod.md 4.1). Both leave room for the id within
+ * TT_MAX_JSON_BYTES. */
+#define TT_MAX_RUN_BYTES     ((size_t)10000000)
+#define TT_MAX_RUNSYNC_BYTES ((size_t)20000000)
+/* The body of every other request: none of them needs one. */
+#define TT_MAX_OTHER_BODY_BYTES (16 * TT_KIB)
+/* A job's webhook or policy as JSON text: URLs beyond 8 KiB are refused by most servers. */
+#define TT_MAX_JOB_MEMBER_BYTES (8 * TT_KIB)
+
+/* A log message: what the platform's own SDK keeps of one (runpod.md 1.14). */
+#define TT_MAX_LOG_BYTES 4096
+
 #endif

@@ -1,6 +1,10 @@
 /* See utf8.h. The table of RFC 3629, section 4, as comparisons of the first two bytes. */
 #include "base/utf8.h"
 
+#include <string.h>
+
+#include <string.h>
+
 static size_t length_from_lead(unsigned char lead) {
     if (lead < 0x80) return 1;
     if (lead < 0xc2) return 0; /* a continuation byte, or the overlong C0, C1 */
@@ -34,8 +38,23 @@ size_t tt_utf8_sequence(const char *p, size_t n) {
     return second_is_allowed(u[0], u[1]) ? length : 0;
 }
 
+/* Bytes up to a word that is not all ASCII: nearly all of nearly every text, at the speed of memory. */
+static size_t ascii_length(const char *text, size_t size) {
+    static const uint64_t HIGH_BITS = 0x8080808080808080u;
+    enum { WORDS = 4 };
+    uint64_t words[WORDS];
+    size_t i = 0;
+    for (; size - i >= sizeof words; i += sizeof words) {
+        memcpy(words, text + i, sizeof words);
+        if ((words[0] | words[1] | words[2] | words[3]) & HIGH_BITS) break;
+    }
+    return i;
+}
+
 bool tt_utf8_is_valid(const char *text, size_t size, size_t *bad_at) {
     for (size_t i = 0; i < size;) {
+        i += ascii_length(text + i, size - i);
+        if (i == size) break;
         size_t length = tt_utf8_sequence(text + i, size - i);
         if (length == 0) {
             if (bad_at) *bad_at = i;
@@ -59,4 +78,29 @@ size_t tt_utf8_encode(uint32_t value, char out[4]) {
     }
     out[0] = (char)(LEAD[length] | value);
     return length;
+}
+
+/* U+0000 to U+001F, U+007F and, in two bytes, U+0080 to U+009F. */
+static bool is_control(const unsigned char *p, size_t length) {
+    if (length == 1) return p[0] < ' ' || p[0] == 0x7f;
+    return length == 2 && p[0] == 0xc2 && p[1] < 0xa0;
+}
+
+/* Works in place: no replacement is longer than what it replaces. */
+void tt_utf8_make_printable(char *text, bool was_cut) {
+    size_t size = strlen(text), to = 0;
+    for (size_t from = 0; from < size;) {
+        size_t length = tt_utf8_sequence(text + from, size - from);
+        bool is_tail = size - from < 4 && (unsigned char)text[from] >= 0xc2;
+        if (length == 0 && was_cut && is_tail) break;
+        if (length == 0 || is_control((unsigned char *)text + from, length)) {
+            text[to++] = '?';
+            from += length ? length : 1;
+        } else {
+            memmove(text + to, text + from, length);
+            to += length;
+            from += length;
+        }
+    }
+    text[to] = '\0';
 }
