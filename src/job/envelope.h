@@ -12,7 +12,7 @@
 #include "base/buf.h"
 
 /* Ids of the platform are a UUID with a suffix; ours as well. More is refused. Printable ASCII without '/', '?', '#', '%' or
- * spaces: an id is put into URLs and file names. */
+ * spaces, and neither "." nor "..": an id is put into URLs and file names. The array holds 127 characters and a NUL. */
 enum { TT_JOB_ID_BYTES = 128 };
 
 typedef struct tt_span {
@@ -27,8 +27,9 @@ typedef struct tt_envelope {
     tt_span input; /* raw JSON of any type, null included */
 } tt_envelope;
 
-/* Strictly parsed (base/json.h); id and input must be there. default_id: for test jobs, which may leave the id out
- * (NULL: it is required). Errors name the member: "job has no input". */
+/* Strictly parsed (base/json.h), at most TT_MAX_JSON_BYTES; id and input must be there, once. default_id: for test jobs,
+ * which may leave the id out (NULL: it is required). Errors name the member: "job has no input". On failure *out is empty
+ * and needs no release. */
 tt_status tt_envelope_parse(const char *text, size_t size, const char *default_id, tt_envelope *out,
                             tt_err *err);
 void tt_envelope_release(tt_envelope *e);

@@ -5,7 +5,8 @@
  *        |  '----cancel------|--'--cancel-------> CANCELLED
  *        |                   |
  *        '---release---------'      FAILED, TIMED_OUT --retry--> IN_QUEUE
- */
+ *
+ * A waiting job whose ttl is over becomes TIMED_OUT as well. */
 #ifndef TT_JOB_STATE_H
 #define TT_JOB_STATE_H
 
