@@ -55,4 +55,15 @@
 /* A log message: what the platform's own SDK keeps of one (runpod.md 1.14). */
 #define TT_MAX_LOG_BYTES 4096
 
+/* An environment variable: the longest that is read is a URL, and servers stop at 8 KiB of it. */
+#define TT_MAX_VARIABLE_BYTES (8 * TT_KIB)
+/* A URL that a worker asks for: a heartbeat names the running jobs, by the reference in at most 64 KiB. */
+#define TT_MAX_PING_IDS_BYTES (64 * TT_KIB)
+#define TT_MAX_URL_BYTES      (256 * TT_KIB)
+/* One answer to a take: a single job of at most TT_MAX_JSON_BYTES, or a batch of such. */
+#define TT_MAX_TAKE_BYTES       (32 * TT_MIB)
+#define TT_MAX_BATCH_TAKE_BYTES (256 * TT_MIB)
+/* Jobs asked for in one batch: what an answer of that size holds when each is as large as it may be. */
+#define TT_MAX_BATCH_JOBS 1000
+
 #endif
