@@ -52,18 +52,33 @@
 /* A job's webhook or policy as JSON text: URLs beyond 8 KiB are refused by most servers. */
 #define TT_MAX_JOB_MEMBER_BYTES (8 * TT_KIB)
 
+/* URLs that we send to or are told: servers take 8 KiB; a presigned one with a session token has 2-3 KiB. */
+#define TT_MAX_URL_BYTES (8 * TT_KIB)
+/* All header lines of an answer, interim answers too: browsers stop at 256 KiB. */
+#define TT_MAX_RESPONSE_HEADER_BYTES (256 * TT_KIB)
+/* What we send: a job's answer (TT_MAX_JOB_OUTPUT_BYTES) with room for its envelope; far below libcurl's 2^63. */
+#define TT_MAX_REQUEST_BODY_BYTES (2 * TT_GIB)
+
 /* A log message: what the platform's own SDK keeps of one (runpod.md 1.14). */
 #define TT_MAX_LOG_BYTES 4096
 
 /* An environment variable: the longest that is read is a URL, and servers stop at 8 KiB of it. */
 #define TT_MAX_VARIABLE_BYTES (8 * TT_KIB)
-/* A URL that a worker asks for: a heartbeat names the running jobs, by the reference in at most 64 KiB. */
+/* The running jobs that a heartbeat names in its URL: the reference's buffer. Percent-encoding at most trebles it. */
 #define TT_MAX_PING_IDS_BYTES (64 * TT_KIB)
-#define TT_MAX_URL_BYTES      (256 * TT_KIB)
+#define TT_MAX_PING_URL_BYTES (256 * TT_KIB)
 /* One answer to a take: a single job of at most TT_MAX_JSON_BYTES, or a batch of such. */
 #define TT_MAX_TAKE_BYTES       (32 * TT_MIB)
 #define TT_MAX_BATCH_TAKE_BYTES (256 * TT_MIB)
 /* Jobs asked for in one batch: what an answer of that size holds when each is as large as it may be. */
 #define TT_MAX_BATCH_JOBS 1000
+
+/* Jobs at once in one worker, each on a thread: the reference SDK's own bound for its modifier is none, and beyond a
+ * thousand threads a second worker serves better. */
+#define TT_MAX_CONCURRENCY 1000
+/* Chunks of a stream that a handler may be ahead of the network. */
+#define TT_MAX_UNSENT_CHUNKS 8
+/* What a worker's own metrics callback may write: some hundred families. */
+#define TT_MAX_METRICS_BYTES (64 * TT_KIB)
 
 #endif

@@ -59,7 +59,7 @@ static tt_status keep(tt_buf *b, tt_status status, char **out, tt_err *err) {
 static tt_status init_one(const char *variable, const char *pattern, const char *pod_id,
                           const char *id, char **out, tt_err *err) {
     tt_buf text;
-    tt_buf_init(&text, TT_MAX_URL_BYTES);
+    tt_buf_init(&text, TT_MAX_PING_URL_BYTES);
     TT_TRY(keep(&text, expand(pattern, pod_id, id, &text, err), out, err));
     tt_status status = tt_url_check(*out, err);
     return status == TT_OK ? TT_OK : tt_fail_prefix(err, status, "%s", variable);
@@ -68,7 +68,7 @@ static tt_status init_one(const char *variable, const char *pattern, const char 
 static tt_status init_derived(const char *url, const char *from, const char *to, char **out,
                               tt_err *err) {
     tt_buf text;
-    tt_buf_init(&text, TT_MAX_URL_BYTES);
+    tt_buf_init(&text, TT_MAX_PING_URL_BYTES);
     return keep(&text, replace(url, from, to, &text, err), out, err);
 }
 

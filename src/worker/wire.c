@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/limits.h"
-#include "base/utf8.h"
+#include "worker/error_report.h"
 
 /* ---- bodies ------------------------------------------------------------------------------------------------------ */
 
@@ -79,9 +79,7 @@ static tt_status finish_small(tt_wire_body *body, tt_buf *value, bool is_error, 
 tt_status tt_wire_error(tt_wire_body *body, const char *sentence, bool stops_pod, tt_err *err) {
     tt_buf text;
     tt_buf_init(&text, TT_MIB);
-    size_t size = strlen(sentence), bad_at = size;
-    tt_utf8_is_valid(sentence, size, &bad_at);
-    tt_status status = tt_json_append_string(&text, sentence, bad_at, err);
+    tt_status status = tt_error_text_append(&text, sentence, err);
     return finish_small(body, &text, true, (tt_final){.stops_pod = stops_pod}, status, err);
 }
 

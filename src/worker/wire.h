@@ -27,7 +27,7 @@ void tt_wire_progress(tt_wire_body *body, tt_blob *value);
 void tt_wire_chunk(tt_wire_body *body, tt_blob *chunk);
 /* The bytes as they are: a body that was stored. */
 void tt_wire_whole(tt_wire_body *body, tt_blob *bytes);
-/* {"error": "<sentence>"}. The sentence is valid UTF-8. */
+/* {"error": "<sentence>"} */
 tt_status tt_wire_error(tt_wire_body *body, const char *sentence, bool stops_pod, tt_err *err);
 /* {"output": {"url": ..., "size_bytes": n, "content_type": "application/json"}} */
 tt_status tt_wire_link(tt_wire_body *body, const char *url, size_t size_bytes,
