@@ -1,7 +1,7 @@
 /* See json_lex.h.
  *
  * A job's answer is nearly all one base64 string, so the run of plain bytes inside a string is the path that matters: it is
- * taken eight bytes at a time with word arithmetic, which any compiler and machine do well (8 GB/s where bytes give 1). */
+ * taken 32 bytes at a time with word arithmetic, which any compiler and machine do well. */
 #include "base/json_lex.h"
 
 #include <math.h>
@@ -53,16 +53,20 @@ static uint64_t bytes_below(uint64_t word, uint64_t limit) {
     return (word - ONES * limit) & ~word & (ONES << 7);
 }
 
-static bool all_plain(uint64_t word) {
-    return !(bytes_below(word, ' ') | bytes_below(word ^ ONES * '"', 1) |
-             bytes_below(word ^ ONES * '\\', 1));
+/* Not zero when a byte of `word` is not plain. */
+static uint64_t bytes_not_plain(uint64_t word) {
+    return bytes_below(word, ' ') | bytes_below(word ^ ONES * '"', 1) |
+           bytes_below(word ^ ONES * '\\', 1);
 }
 
 size_t tt__json_plain_length(const char *text, size_t size) {
+    uint64_t words[4];
     size_t i = 0;
-    for (uint64_t word; size - i >= sizeof word; i += sizeof word) {
-        memcpy(&word, text + i, sizeof word);
-        if (!all_plain(word)) break;
+    for (; size - i >= sizeof words; i += sizeof words) {
+        memcpy(words, text + i, sizeof words);
+        if (bytes_not_plain(words[0]) | bytes_not_plain(words[1]) | bytes_not_plain(words[2]) |
+            bytes_not_plain(words[3]))
+            break;
     }
     while (i < size && is_plain(text[i])) i++;
     return i;
