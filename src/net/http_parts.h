@@ -1,0 +1,74 @@
+/* Between the files of the HTTP client: http_client.c makes transfers, http_pool.c moves them on the loop, http_outcome.c
+ * says how they ended. The loop's thread. */
+#ifndef TT_NET_HTTP_PARTS_H
+#define TT_NET_HTTP_PARTS_H
+
+#include <curl/curl.h>
+
+#include "base/buf.h"
+#include "net/http_client.h"
+
+typedef struct tt__http
+    tt__http; /* a loop's client: its pools and the handles that wait to be used again */
+typedef struct tt__http_pool tt__http_pool; /* connections that may be shared with each other */
+
+struct tt_http_transfer {
+    tt_http_transfer *previous, *next; /* in its pool, or (next) in the list of idle ones */
+    tt__http *http;
+    tt__http_pool *pool; /* NULL unless in flight */
+    CURL *easy;
+    tt_http_done_fn done;
+    void *context;
+
+    struct curl_slist *headers;
+    tt_http_piece *pieces; /* owned array of borrowed bytes */
+    int n_pieces;
+    int piece;          /* the next byte to send: */
+    size_t piece_start; /* offset in it */
+    tt_buf joined;      /* small bodies, copied so that they leave in the packet of their headers */
+
+    tt_buf body, location; /* of the response */
+    size_t header_bytes;
+    int64_t retry_after_ms;
+    int64_t timeout_ms, connect_timeout_ms;
+    size_t max_response_bytes;
+    int socket_errno; /* why the last socket could not be made */
+
+    bool public_only;
+    bool was_refused; /* an address that public_only forbids */
+    bool is_too_large, is_out_of_memory;
+    bool is_unwatched; /* its socket could not be watched: it would never end */
+};
+
+/* ---- http_pool.c ------------------------------------------------------------------------------------------------- */
+
+enum {
+    TT__HTTP_POOLS = 2
+}; /* [0]: any address; [1]: public_only, whose connections were all checked when they were made */
+
+struct tt__http {
+    tt_loop *loop;
+    tt__http_pool *pools[TT__HTTP_POOLS];
+    tt_http_transfer *idle;
+    int n_idle;
+};
+
+tt_status tt__http_pool_new(tt_loop *loop, tt__http_pool **out, tt_err *err);
+void tt__http_pool_free(tt__http_pool *pool); /* its transfers are freed without their callback */
+tt_status tt__http_pool_add(tt__http_pool *pool, tt_http_transfer *t, tt_err *err);
+void tt__http_pool_remove(
+    tt_http_transfer *t); /* the connection is kept if the transfer ended, else closed */
+
+/* ---- http_client.c ----------------------------------------------------------------------------------------------- */
+
+/* The transfer has ended and is out of its pool: tells the caller and keeps or frees it. */
+void tt__http_finish(tt_http_transfer *t, CURLcode code);
+void tt__http_transfer_free(tt_http_transfer *t);
+
+/* ---- http_outcome.c ---------------------------------------------------------------------------------------------- */
+
+/* Fills *response; the sentence of a failure goes to `err`, from where it is borrowed. */
+void tt__http_outcome(const tt_http_transfer *t, CURLcode code, tt_http_response *response,
+                      tt_err *err);
+
+#endif
