@@ -59,7 +59,7 @@ static tt_status write_sentences(const tt_option *row, tt_buf *text, tt_err *err
     TT_TRY(tt_buf_puts(text, row->help, err));
     TT_TRY(write_range(row, text, err));
     TT_TRY(write_choices(row, text, err));
-    if (row->type == TT_OPTION_SWITCH) return TT_OK;
+    if (row->type == TT_OPTION_SWITCH || row->type == TT_OPTION_RESERVED) return TT_OK;
     const char *fallback = row->default_text ? row->default_text : row->fixed_default;
     return tt_buf_printf(text, err, " Default: %s.", fallback);
 }
@@ -89,7 +89,8 @@ static tt_status write_other_names(const tt_option *row, tt_buf *text, tt_err *e
 static tt_status write_row(const tt_option *row, tt_buf *out, tt_buf *text, tt_err *err) {
     size_t start = out->size;
     TT_TRY(tt_buf_printf(out, err, "%*s", FLAG_COLUMN, ""));
-    TT_TRY(tt_buf_puts(out, row->flag ? row->flag : "(in a job only)", err));
+    const char *otherwise = row->field ? "(in a job only)" : "(not a flag)";
+    TT_TRY(tt_buf_puts(out, row->flag ? row->flag : otherwise, err));
     if (row->value_name) TT_TRY(tt_buf_printf(out, err, " %s", row->value_name));
     size_t at = out->size - start;
     TT_TRY(go_to_column(out, &at, TEXT_COLUMN, err));
@@ -103,11 +104,12 @@ static tt_status write_row(const tt_option *row, tt_buf *out, tt_buf *text, tt_e
     return tt_buf_puts(out, "\n", err);
 }
 
-tt_status tt_help_options(tt_buf *out, tt_err *err) {
+tt_status tt_help_options(int commands, tt_buf *out, tt_err *err) {
     const char *group = "";
     tt_status status = TT_OK;
     for (int i = 0; i < TT_OPTION_COUNT && status == TT_OK; i++) {
         const tt_option *row = tt_option_get((tt_option_id)i);
+        if (!tt_option_is_for((tt_option_id)i, commands)) continue;
         if (strcmp(group, row->group) != 0) status = tt_buf_printf(out, err, "\n%s\n", row->group);
         group = row->group;
         tt_buf text;

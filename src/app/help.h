@@ -4,9 +4,9 @@
 
 #include "base/buf.h"
 
-/* Every option, by group, with its range, default, job fields and environment variable; at most 100
- * columns. */
-tt_status tt_help_options(tt_buf *out, tt_err *err);
+/* Every option of the commands (TT_FOR_* of options.h), by group, with its range, default, job
+ * fields and environment variable; at most 100 columns. */
+tt_status tt_help_options(int commands, tt_buf *out, tt_err *err);
 
 /* The JSON schema (draft 2020-12) of a job, {"input": {...}}. */
 tt_status tt_help_schema(tt_buf *out, tt_err *err);

@@ -38,9 +38,17 @@ static const char *const *device_names(void) {
 #define GROUP_OUTPUT "Output"
 #define GROUP_JOB    "Where the job comes from"
 #define GROUP_ENGINE "Model and machine"
+#define GROUP_SERVE  "Serving"
+#define GROUP_DEV    "Writing a handler"
 
 /* More threads than any machine this runs on has cores. */
 enum { MAX_THREADS = 1024 };
+enum { MAX_PORT = 65535 };
+/* What the SDK accepts as handlers at once (runpod.md 2.1); one engine serves them in turn. */
+enum { MAX_CONCURRENCY = 1000 };
+/* Waiting jobs: a million small ones are a few hundred MB. */
+enum { MAX_QUEUE = 1000000 };
+enum { ANYWHERE = TT_FOR_RUN | TT_FOR_WORKER };
 
 static const tt_option OPTIONS[TT_OPTION_COUNT] = {
     [TT_OPT_PROMPT] =
@@ -115,7 +123,8 @@ static const tt_option OPTIONS[TT_OPTION_COUNT] = {
     [TT_OPT_COUNT] =
         {
             .field = "num_images",
-            .field_aliases = {"count", "num_images_per_prompt", "batch_size", "num_outputs"},
+            .field_aliases = {"count", "num_images_per_prompt", "batch_size", "batch",
+                              "num_outputs"},
             .flag = "--count",
             .flag_aliases = {"--num-images"},
             .environment = "TINTYPE_COUNT",
@@ -251,6 +260,51 @@ static const tt_option OPTIONS[TT_OPTION_COUNT] = {
                     "out.",
             .example = "[]",
         },
+    [TT_OPT_PRESET] =
+        {
+            .field = "preset",
+            .type = TT_OPTION_RESERVED,
+            .default_text = "none",
+            .group = GROUP_HOW,
+            .help = "Settings under a name. Presets cannot be chosen yet.",
+            .example = "null",
+        },
+    [TT_OPT_REFINER_STEPS] =
+        {
+            .field = "refiner_inference_steps",
+            .type = TT_OPTION_RESERVED,
+            .default_text = "none",
+            .group = GROUP_HOW,
+            .help = "Steps of a refiner model. There is no refiner here.",
+            .example = "null",
+        },
+    [TT_OPT_HIGH_NOISE_FRAC] =
+        {
+            .field = "high_noise_frac",
+            .type = TT_OPTION_RESERVED,
+            .default_text = "none",
+            .group = GROUP_HOW,
+            .help = "Where a refiner model takes over. There is no refiner here.",
+            .example = "null",
+        },
+    [TT_OPT_STRENGTH] =
+        {
+            .field = "strength",
+            .type = TT_OPTION_RESERVED,
+            .default_text = "none",
+            .group = GROUP_HOW,
+            .help = "How much of a given picture changes. Pictures start from noise only.",
+            .example = "null",
+        },
+    [TT_OPT_IMAGE_URL] =
+        {
+            .field = "image_url",
+            .type = TT_OPTION_RESERVED,
+            .default_text = "none",
+            .group = GROUP_HOW,
+            .help = "A picture to start from. Pictures start from noise only.",
+            .example = "null",
+        },
     [TT_OPT_FORMAT] =
         {
             .field = "format",
@@ -331,6 +385,7 @@ static const tt_option OPTIONS[TT_OPTION_COUNT] = {
     [TT_OPT_TEST_INPUT] =
         {
             .flag = "--test_input",
+            .commands = ANYWHERE,
             .flag_aliases = {"--test-input"},
             .environment = "TINTYPE_TEST_INPUT",
             .value_name = "JSON",
@@ -340,9 +395,23 @@ static const tt_option OPTIONS[TT_OPTION_COUNT] = {
             .help = "The same job, as text on the command line.",
             .example = "{\"input\": {\"prompt\": \"a red boat\"}}",
         },
+    [TT_OPT_TEST_OUTPUT] =
+        {
+            .flag = "--test_output",
+            .flag_aliases = {"--test-output"},
+            .commands = TT_FOR_WORKER,
+            .environment = "TINTYPE_TEST_OUTPUT",
+            .value_name = "FILE",
+            .type = TT_OPTION_STRING,
+            .default_text = "none",
+            .group = GROUP_JOB,
+            .help = "Where a worker writes the whole result of its test job.",
+            .example = "result.json",
+        },
     [TT_OPT_MODEL] =
         {
             .flag = "--model",
+            .commands = ANYWHERE,
             .environment = "TINTYPE_MODEL",
             .value_name = "PATH",
             .type = TT_OPTION_STRING,
@@ -354,6 +423,7 @@ static const tt_option OPTIONS[TT_OPTION_COUNT] = {
     [TT_OPT_DTYPE] =
         {
             .flag = "--dtype",
+            .commands = ANYWHERE,
             .environment = "TINTYPE_DTYPE",
             .value_name = "NAME",
             .type = TT_OPTION_CHOICE,
@@ -367,6 +437,7 @@ static const tt_option OPTIONS[TT_OPTION_COUNT] = {
     [TT_OPT_VAE_DTYPE] =
         {
             .flag = "--vae-dtype",
+            .commands = ANYWHERE,
             .environment = "TINTYPE_VAE_DTYPE",
             .value_name = "NAME",
             .type = TT_OPTION_CHOICE,
@@ -380,6 +451,7 @@ static const tt_option OPTIONS[TT_OPTION_COUNT] = {
     [TT_OPT_PREDICTION] =
         {
             .flag = "--prediction",
+            .commands = ANYWHERE,
             .environment = "TINTYPE_PREDICTION",
             .value_name = "NAME",
             .type = TT_OPTION_CHOICE,
@@ -392,6 +464,7 @@ static const tt_option OPTIONS[TT_OPTION_COUNT] = {
     [TT_OPT_DEVICE] =
         {
             .flag = "--device",
+            .commands = ANYWHERE,
             .environment = "TINTYPE_DEVICE",
             .value_name = "NAME",
             .type = TT_OPTION_CHOICE,
@@ -405,6 +478,7 @@ static const tt_option OPTIONS[TT_OPTION_COUNT] = {
     [TT_OPT_THREADS] =
         {
             .flag = "--threads",
+            .commands = ANYWHERE,
             .environment = "TINTYPE_THREADS",
             .value_name = "N",
             .type = TT_OPTION_INTEGER,
@@ -416,10 +490,191 @@ static const tt_option OPTIONS[TT_OPTION_COUNT] = {
             .help = "Threads that compute. The picture does not depend on them.",
             .example = "2",
         },
+    [TT_OPT_SERVE_API] =
+        {
+            .flag = "--rp_serve_api",
+            .commands = TT_FOR_WORKER,
+            .environment = "TINTYPE_SERVE_API",
+            .type = TT_OPTION_SWITCH,
+            .fixed_default = "false",
+            .group = GROUP_SERVE,
+            .help = "Serves the endpoint API on this machine; \"tintype serve\" implies it.",
+            .example = "true",
+        },
+    [TT_OPT_HOST] =
+        {
+            .flag = "--host",
+            .flag_aliases = {"--rp_api_host"},
+            .commands = TT_FOR_WORKER,
+            .environment = "TINTYPE_HOST",
+            .value_name = "ADDRESS",
+            .type = TT_OPTION_STRING,
+            .fixed_default = "localhost",
+            .group = GROUP_SERVE,
+            .help = "Where to listen. 0.0.0.0 is every address of the machine, as a container "
+                    "needs it: set TINTYPE_API_KEY then.",
+            .example = "0.0.0.0",
+        },
+    [TT_OPT_PORT] =
+        {
+            .flag = "--port",
+            .flag_aliases = {"--rp_api_port"},
+            .commands = TT_FOR_WORKER,
+            .environment = "TINTYPE_PORT",
+            .value_name = "N",
+            .type = TT_OPTION_INTEGER,
+            .minimum = 0,
+            .maximum = MAX_PORT,
+            .fixed_default = "8000",
+            .default_text = "8000; 0 takes any free port, and the first line says which",
+            .group = GROUP_SERVE,
+            .help = "Port to listen on.",
+            .example = "8000",
+        },
+    [TT_OPT_CONCURRENCY] =
+        {
+            .flag = "--rp_api_concurrency",
+            .commands = TT_FOR_WORKER,
+            .environment = "TINTYPE_CONCURRENCY",
+            .value_name = "N",
+            .type = TT_OPTION_INTEGER,
+            .minimum = 1,
+            .maximum = MAX_CONCURRENCY,
+            .fixed_default = "1",
+            .group = GROUP_SERVE,
+            .help = "Accepted as RunPod's workers do, and without effect: one model makes one "
+                    "picture at a time, the other jobs wait.",
+            .example = "1",
+        },
+    [TT_OPT_QUEUE_LIMIT] =
+        {
+            .flag = "--queue-limit",
+            .commands = TT_FOR_WORKER,
+            .environment = "TINTYPE_QUEUE_LIMIT",
+            .value_name = "N",
+            .type = TT_OPTION_INTEGER,
+            .minimum = 1,
+            .maximum = MAX_QUEUE,
+            .default_text = "the server's own limit",
+            .group = GROUP_SERVE,
+            .help = "Jobs that may wait; more are refused with status 429.",
+            .example = "100",
+        },
+    [TT_OPT_API_KEY] =
+        {
+            .commands = TT_FOR_WORKER,
+            .environment = "TINTYPE_API_KEY",
+            .type = TT_OPTION_STRING,
+            .default_text = "none: nobody is asked",
+            .group = GROUP_SERVE,
+            .help = "The key that clients must send as Authorization: Bearer KEY. There is no flag "
+                    "for it: flags can be read by everybody on the machine.",
+            .example = "a-long-random-text",
+        },
+    [TT_OPT_CORS_ORIGIN] =
+        {
+            .flag = "--cors-origin",
+            .commands = TT_FOR_WORKER,
+            .environment = "TINTYPE_CORS_ORIGIN",
+            .value_name = "ORIGIN",
+            .type = TT_OPTION_STRING,
+            .default_text = "none: other pages may not",
+            .group = GROUP_SERVE,
+            .help = "The web page that may call the API from a browser, or * for any.",
+            .example = "https://example.org",
+        },
+    [TT_OPT_WEBHOOK_SECRET] =
+        {
+            .commands = TT_FOR_WORKER,
+            .environment = "TINTYPE_WEBHOOK_SECRET",
+            .type = TT_OPTION_STRING,
+            .default_text = "none: webhooks are not signed",
+            .group = GROUP_SERVE,
+            .help =
+                "What webhooks are signed with, whsec_ and base64 (Standard Webhooks). There is "
+                "no flag for it.",
+            .example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        },
+    [TT_OPT_PRIVATE_WEBHOOKS] =
+        {
+            .flag = "--allow-private-webhooks",
+            .commands = TT_FOR_WORKER,
+            .environment = "TINTYPE_ALLOW_PRIVATE_WEBHOOKS",
+            .type = TT_OPTION_SWITCH,
+            .fixed_default = "false",
+            .group = GROUP_SERVE,
+            .help = "Lets webhooks go to addresses of this machine and its private network.",
+            .example = "true",
+        },
+    [TT_OPT_LOG_LEVEL] =
+        {
+            .flag = "--log-level",
+            .flag_aliases = {"--rp_log_level"},
+            .commands = TT_FOR_WORKER,
+            .environment = "TINTYPE_LOG_LEVEL",
+            .value_name = "NAME",
+            .type = TT_OPTION_STRING,
+            .default_text = "RUNPOD_LOG_LEVEL, else info",
+            .group = GROUP_SERVE,
+            .help = "How much is told: error, warn, info, debug, trace, or notset for silence.",
+            .example = "debug",
+        },
+    [TT_OPT_NO_ISOLATION] =
+        {
+            .flag = "--no-isolation",
+            .commands = TT_FOR_WORKER,
+            .environment = "TINTYPE_NO_ISOLATION",
+            .type = TT_OPTION_SWITCH,
+            .fixed_default = "false",
+            .group = GROUP_SERVE,
+            .help = "Runs jobs in the worker's own process, for debuggers: a crash then ends it.",
+            .example = "true",
+        },
+    [TT_OPT_DEBUGGER] =
+        {
+            .flag = "--rp_debugger",
+            .commands = TT_FOR_WORKER,
+            .environment = "TINTYPE_DEBUGGER",
+            .type = TT_OPTION_SWITCH,
+            .fixed_default = "false",
+            .group = GROUP_SERVE,
+            .help = "Accepted as RunPod's workers do; it adds nothing, since every answer has its "
+                    "timings.",
+            .example = "true",
+        },
+    [TT_OPT_ONCE] =
+        {
+            .flag = "--once",
+            .commands = TT_FOR_DEV,
+            .environment = "TINTYPE_ONCE",
+            .type = TT_OPTION_SWITCH,
+            .fixed_default = "false",
+            .group = GROUP_DEV,
+            .help = "Compiles and runs once, and ends with the run's exit status.",
+            .example = "true",
+        },
+    [TT_OPT_SDK] =
+        {
+            .flag = "--sdk",
+            .commands = TT_FOR_DEV,
+            .environment = "TINTYPE_SDK",
+            .value_name = "FOLDER",
+            .type = TT_OPTION_STRING,
+            .default_text = "where the program itself lies: a build tree, or lib/ and include/ "
+                            "beside its bin/",
+            .group = GROUP_DEV,
+            .help = "Where the SDK's library and headers are.",
+            .example = "/usr/local",
+        },
 };
 
 const tt_option *tt_option_get(tt_option_id id) {
     return &OPTIONS[id];
+}
+
+bool tt_option_is_for(tt_option_id id, int commands) {
+    int of_row = OPTIONS[id].commands ? OPTIONS[id].commands : TT_FOR_RUN;
+    return (of_row & commands) != 0;
 }
 
 static const char *match(const char *candidate, const char *name, size_t length) {
@@ -465,10 +720,11 @@ const char *tt_option_nearest_field(const char *name) {
     return nearest.best;
 }
 
-const char *tt_option_nearest_flag(const char *name) {
+const char *tt_option_nearest_flag(const char *name, int commands) {
     tt_nearest nearest;
     tt_nearest_init(&nearest, name);
     for (int i = 0; i < TT_OPTION_COUNT; i++) {
+        if (!tt_option_is_for((tt_option_id)i, commands)) continue;
         tt_nearest_offer(&nearest, OPTIONS[i].flag);
         for (int k = 0; k < TT_OPTION_ALIASES; k++)
             tt_nearest_offer(&nearest, OPTIONS[i].flag_aliases[k]);

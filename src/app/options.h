@@ -22,6 +22,11 @@ typedef enum tt_option_id {
     TT_OPT_NOISE,
     TT_OPT_CLIP_SKIP,
     TT_OPT_LORAS,
+    TT_OPT_PRESET,
+    TT_OPT_REFINER_STEPS,
+    TT_OPT_HIGH_NOISE_FRAC,
+    TT_OPT_STRENGTH,
+    TT_OPT_IMAGE_URL,
     TT_OPT_FORMAT,
     TT_OPT_QUALITY,
     TT_OPT_OUT,
@@ -29,12 +34,27 @@ typedef enum tt_option_id {
     TT_OPT_NO_PREVIEW,
     TT_OPT_INPUT,
     TT_OPT_TEST_INPUT,
+    TT_OPT_TEST_OUTPUT,
     TT_OPT_MODEL,
     TT_OPT_DTYPE,
     TT_OPT_VAE_DTYPE,
     TT_OPT_PREDICTION,
     TT_OPT_DEVICE,
     TT_OPT_THREADS,
+    TT_OPT_SERVE_API,
+    TT_OPT_HOST,
+    TT_OPT_PORT,
+    TT_OPT_CONCURRENCY,
+    TT_OPT_QUEUE_LIMIT,
+    TT_OPT_API_KEY,
+    TT_OPT_CORS_ORIGIN,
+    TT_OPT_WEBHOOK_SECRET,
+    TT_OPT_PRIVATE_WEBHOOKS,
+    TT_OPT_LOG_LEVEL,
+    TT_OPT_NO_ISOLATION,
+    TT_OPT_DEBUGGER,
+    TT_OPT_ONCE,
+    TT_OPT_SDK,
     TT_OPTION_COUNT
 } tt_option_id;
 
@@ -48,7 +68,12 @@ typedef enum tt_option_type {
     TT_OPTION_SAMPLER, /* one of choices(), or any name that tt_sampler_lookup understands */
     TT_OPTION_SWITCH,  /* a flag without a value; true or false elsewhere */
     TT_OPTION_LIST,    /* a JSON array; job only */
+    TT_OPTION_RESERVED, /* a field that other workers know and this one cannot serve yet: only null is
+                           accepted; job only */
 } tt_option_type;
+
+/* The commands that take a row's flag; a set of bits. */
+enum { TT_FOR_RUN = 1, TT_FOR_WORKER = 2 /* serve and worker */, TT_FOR_DEV = 4 };
 
 enum { TT_OPTION_ALIASES = 5 };
 
@@ -56,11 +81,12 @@ enum { TT_OPTION_ALIASES = 5 };
 typedef struct tt_option {
     const char *field;                            /* its name in a job; NULL: not chosen per job */
     const char *field_aliases[TT_OPTION_ALIASES]; /* other accepted names, NULL-terminated */
-    const char *flag;                             /* "--steps"; NULL: in a job only */
-    const char *flag_aliases[TT_OPTION_ALIASES];  /* NULL-terminated */
-    const char *environment;                      /* "TINTYPE_STEPS" */
-    const char *value_name;                       /* "N" in "--steps N"; NULL for a switch */
+    const char *flag; /* "--steps"; NULL: in a job only, or, for secrets, in the environment only */
+    const char *flag_aliases[TT_OPTION_ALIASES]; /* NULL-terminated */
+    const char *environment;                     /* "TINTYPE_STEPS" */
+    const char *value_name;                      /* "N" in "--steps N"; NULL for a switch */
     tt_option_type type;
+    int commands; /* TT_FOR_*; 0: TT_FOR_RUN */
     double minimum, maximum;
     int multiple_of;
     const char *const *(*choices)(void); /* NULL-terminated */
@@ -73,14 +99,17 @@ typedef struct tt_option {
 
 const tt_option *tt_option_get(tt_option_id id);
 
+/* True when one of the commands (TT_FOR_*) takes the row's flag or environment variable. */
+bool tt_option_is_for(tt_option_id id, int commands);
+
 /* The row whose field or field alias is `name`; false when there is none. *spelling gets the
  * table's own copy. */
 bool tt_option_find_field(const char *name, tt_option_id *id, const char **spelling);
 /* The same for a flag: the `length` bytes at `name`, dashes included. */
 bool tt_option_find_flag(const char *name, size_t length, tt_option_id *id, const char **spelling);
 
-/* The known field, flag most like `name`; NULL when nothing is near. Static. */
+/* The known field, or flag of the commands, most like `name`; NULL when nothing is near. Static. */
 const char *tt_option_nearest_field(const char *name);
-const char *tt_option_nearest_flag(const char *name);
+const char *tt_option_nearest_flag(const char *name, int commands);
 
 #endif

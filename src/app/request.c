@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "app/show.h"
 #include "app/values.h"
 #include "base/limits.h"
 
@@ -32,19 +33,35 @@ static void read_texts(const tt_settings *s, tt_request *r, tt_problems *problem
     tt_value_text(s, TT_OPT_NEGATIVE_PROMPT, &r->negative_prompt, problems);
 }
 
+/* What comes nearest to the samplers that other workers offer and this engine lacks. */
+static const char *nearest_sampler(const char *name) {
+    static const char *const pairs[][2] = {
+        {"PNDM", "ddim"}, {"KLMS", "euler"}, {"DPMSolverSinglestep", "dpmpp_2m"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (strcmp(name, pairs[i][0]) == 0) return pairs[i][1];
+    return NULL;
+}
+
+static void refuse_sampler(const tt_setting *named, const char *name, const tt_err *why,
+                           tt_problems *problems) {
+    static const char own_name[] = "sampler: "; /* what the engine calls it */
+    bool is_named = strncmp(why->message, own_name, strlen(own_name)) == 0;
+    const char *nearest = nearest_sampler(name);
+    tt_problems_add(problems, "%s: %s%s%s", named->spelling,
+                    why->message + (is_named ? strlen(own_name) : 0),
+                    nearest ? "; the nearest is " : "", nearest ? nearest : "");
+}
+
 /* A pasted sampler name may bring its schedule. One that is named beside it wins when it comes from
  * nearer to the user; from the same place, the two must agree. */
 static void read_sampler(const tt_settings *s, tt_request *r, tt_problems *problems) {
     const tt_setting *named = &s->of[TT_OPT_SAMPLER], *schedule = &s->of[TT_OPT_SCHEDULE];
-    const char *sampler = NULL, *implied = NULL, *chosen = NULL;
+    const char *name = NULL, *sampler = NULL, *implied = NULL, *chosen = NULL;
     tt_err why;
     tt_value_choice(s, TT_OPT_SCHEDULE, &chosen, problems);
-    tt_value_string(s, TT_OPT_SAMPLER, &sampler, problems);
-    if (sampler && tt_sampler_lookup(sampler, &sampler, &implied, &why) != TT_OK) {
-        static const char own_name[] = "sampler: "; /* what the engine calls it */
-        bool is_named = strncmp(why.message, own_name, strlen(own_name)) == 0;
-        tt_problems_add(problems, "%s: %s", named->spelling,
-                        why.message + (is_named ? strlen(own_name) : 0));
+    tt_value_string(s, TT_OPT_SAMPLER, &name, problems);
+    if (name && tt_sampler_lookup(name, &sampler, &implied, &why) != TT_OK) {
+        refuse_sampler(named, name, &why, problems);
         return;
     }
     if (implied && chosen && schedule->origin == named->origin && strcmp(implied, chosen) != 0)
@@ -83,6 +100,25 @@ static void read_loras(const tt_settings *s, tt_problems *problems) {
             json_object_array_length(loras->value));
 }
 
+static const char *why_reserved(tt_option_id id) {
+    if (id == TT_OPT_PRESET) return "presets cannot be chosen yet";
+    bool is_of_refiner = id == TT_OPT_REFINER_STEPS || id == TT_OPT_HIGH_NOISE_FRAC;
+    return is_of_refiner ? "there is no refiner here" : "pictures start from noise only";
+}
+
+/* Fields of other workers that mean nothing here yet: a client that sends null loses nothing, one
+ * that sends a value would get another picture than it asked for. */
+static void read_reserved(const tt_settings *s, tt_problems *problems) {
+    for (int i = 0; i < TT_OPTION_COUNT; i++) {
+        const tt_option *row = tt_option_get((tt_option_id)i);
+        char shown[TT_SHOWN_BYTES];
+        if (row->type != TT_OPTION_RESERVED || !s->of[i].value) continue;
+        tt_show_json(shown, s->of[i].value);
+        tt_problems_add(problems, "%s: expected null or nothing, since %s, found %s", row->field,
+                        why_reserved((tt_option_id)i), shown);
+    }
+}
+
 static void read_format(const tt_settings *s, tt_app_request *out, tt_problems *problems) {
     tt_value_choice(s, TT_OPT_FORMAT, &out->format, problems);
     if (out->format && strcmp(out->format, "jpg") == 0) out->format = "jpeg";
@@ -105,6 +141,7 @@ tt_status tt_app_request_read(const tt_settings *s, const tt_request *model, tt_
     tt_value_integer(s, TT_OPT_CLIP_SKIP, &clip_skip, problems);
     read_sampler(s, r, problems);
     read_loras(s, problems);
+    read_reserved(s, problems);
     read_format(s, out, problems);
     TT_TRY(tt_problems_status(problems, err));
     return tt_value_is_set(s, TT_OPT_SEED) ? TT_OK : draw_seed(&r->seed, err);

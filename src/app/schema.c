@@ -22,6 +22,8 @@ static const char *schema_type(tt_option_type type) {
         return "boolean";
     case TT_OPTION_LIST:
         return "array";
+    case TT_OPTION_RESERVED:
+        return "null";
     case TT_OPTION_TEXT:
     case TT_OPTION_STRING:
     case TT_OPTION_CHOICE:
@@ -75,8 +77,9 @@ static tt_status write_property(tt_buf *out, const tt_option *row, tt_err *err) 
     bool is_required = strcmp(row->field, "prompt") == 0;
     TT_TRY(tt_buf_puts(out, "        ", err));
     TT_TRY(write_string(out, row->field, err));
+    bool is_one_type = is_required || row->type == TT_OPTION_RESERVED;
     TT_TRY(tt_buf_printf(out, err,
-                         is_required ? ": {\"type\": \"%s\"" : ": {\"type\": [\"%s\", \"null\"]",
+                         is_one_type ? ": {\"type\": \"%s\"" : ": {\"type\": [\"%s\", \"null\"]",
                          schema_type(row->type)));
     TT_TRY(write_limits(out, row, err));
     TT_TRY(write_choices(out, row, err));

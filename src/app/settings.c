@@ -90,6 +90,11 @@ void tt_settings_release(tt_settings *s) {
     *s = (tt_settings){0};
 }
 
+void tt_settings_forget(tt_settings *s, tt_option_id id) {
+    json_object_put(s->of[id].value);
+    s->of[id] = (tt_setting){.value = NULL};
+}
+
 void tt_settings_copy(tt_settings *out, const tt_settings *s) {
     *out = *s;
     for (int i = 0; i < TT_OPTION_COUNT; i++) json_object_get(out->of[i].value);
@@ -99,7 +104,7 @@ void tt_settings_copy(tt_settings *out, const tt_settings *s) {
 static const tt_option *find_startup_option(const char *name) {
     for (int i = 0; i < TT_OPTION_COUNT; i++) {
         const tt_option *row = tt_option_get((tt_option_id)i);
-        if (!row->field && tt_edit_distance(name, row->flag + DASHES) == 0) return row;
+        if (!row->field && row->flag && tt_edit_distance(name, row->flag + DASHES) == 0) return row;
     }
     return NULL;
 }

@@ -42,6 +42,9 @@ void tt_settings_copy(tt_settings *out, const tt_settings *s);
 tt_status tt_settings_set_text(tt_settings *s, tt_option_id id, tt_origin origin,
                                const char *spelling, const char *text, tt_err *err);
 
+/* As if nobody had set the option. */
+void tt_settings_forget(tt_settings *s, tt_option_id id);
+
 /* Takes the fields of a job, {"input": {...}}, and reports what no option is called. Null counts as
  * absent. The settings share the job's values: the caller may put the job at once. */
 void tt_settings_read_job(tt_settings *s, json_object *job, tt_problems *problems);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "app/help.h"
+#include "app/options.h"
 #include "cmd/run.h"
 
 enum { MAX_TEXT_BYTES = 1024 * 1024 };
@@ -30,6 +31,10 @@ static int print_made(const char *before, tt_status (*make)(tt_buf *, tt_err *))
     return code;
 }
 
+static tt_status run_options(tt_buf *out, tt_err *err) {
+    return tt_help_options(TT_FOR_RUN, out, err);
+}
+
 int tt__run_help(void) {
     static const char intro[] =
         "tintype run: makes pictures from a prompt, or from a job in a JSON file.\n"
@@ -42,7 +47,52 @@ int tt__run_help(void) {
         "A flag beats the same field of the job, which beats the environment variable.\n"
         "Exit codes: 0 done, 1 failed while working, 2 the flags or the job make no sense, 130 "
         "cancelled.\n";
-    return print_made(intro, tt_help_options);
+    return print_made(intro, run_options);
+}
+
+static tt_status worker_options(tt_buf *out, tt_err *err) {
+    return tt_help_options(TT_FOR_WORKER, out, err);
+}
+
+int tt__serve_help(void) {
+    static const char intro[] =
+        "tintype serve: RunPod's endpoint API on this machine, with a page to try it.\n"
+        "\n"
+        "  tintype serve                               http://localhost:8000\n"
+        "  TINTYPE_API_KEY=... tintype serve --host 0.0.0.0 --port 80 --model "
+        "sd_xl_base_1.0.safetensors\n"
+        "  curl -d '{\"input\": {\"prompt\": \"a red boat\"}}' localhost:8000/runsync\n"
+        "\n"
+        "Fields of a job: \"tintype schema\". A field that a job leaves out is taken from its "
+        "environment\nvariable (\"tintype run --help\"), else from the model.\n";
+    return print_made(intro, worker_options);
+}
+
+int tt__worker_help(void) {
+    static const char intro[] =
+        "tintype worker: makes the pictures that a RunPod endpoint is asked for.\n"
+        "\n"
+        "With RUNPOD_WEBHOOK_GET_JOB set, as on RunPod, jobs come from the platform; with\n"
+        "--rp_serve_api, from the endpoint API on this machine; otherwise it runs one test job, "
+        "from\n--test_input or test_input.json. \"tintype\" alone does the same where one of "
+        "these asks for it.\n";
+    return print_made(intro, worker_options);
+}
+
+static tt_status dev_options(tt_buf *out, tt_err *err) {
+    return tt_help_options(TT_FOR_DEV, out, err);
+}
+
+int tt__dev_help(void) {
+    static const char intro[] =
+        "tintype dev: for the author of a handler in C (tintype/worker.h). Compiles it, runs the "
+        "job in\nthe test_input.json beside it, and does so again whenever a file there is saved.\n"
+        "\n"
+        "  tintype dev handler.c [more.c ...]          until Ctrl-C\n"
+        "  tintype dev handler.c --once                once, with the run's exit status\n"
+        "\n"
+        "CC and CFLAGS are used as make does.\n";
+    return print_made(intro, dev_options);
 }
 
 int tt__schema(void) {
@@ -53,15 +103,20 @@ int tt__help(void) {
     static const char text[] =
         "Tintype makes SDXL pictures.\n"
         "\n"
-        "  tintype run        one job to picture files; \"tintype run --help\" tells every option\n"
+        "  tintype run        one job to picture files\n"
+        "  tintype serve      RunPod's endpoint API on this machine, with a page to try it\n"
+        "  tintype worker     jobs from RunPod's platform\n"
+        "  tintype dev        compiles and runs a handler in C whenever it is saved\n"
         "  tintype schema     the JSON schema of a job\n"
         "  tintype version    the version\n"
-        "  tintype help       this text\n"
+        "  tintype help       this text; \"tintype help serve\" tells every option of serve\n"
         "\n"
-        "Without a command, tintype does what run does.\n"
+        "Without a command, tintype is a worker where RUNPOD_WEBHOOK_GET_JOB, RUNPOD_REALTIME_PORT "
+        "or\n--rp_serve_api says so, and otherwise does what run does.\n"
         "\n"
         "  tintype run --prompt \"a lighthouse on the sea at sunset\"\n"
         "  tintype run --model sd_xl_base_1.0.safetensors --prompt \"...\" --count 4 --out "
-        "boats.webp\n";
+        "boats.webp\n"
+        "  tintype serve --port 8000\n";
     return tt__print(text, sizeof text - 1);
 }

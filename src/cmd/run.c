@@ -38,7 +38,7 @@ typedef struct run {
 static tt_status read_words(run *r, int argc, char **argv, tt_err *err) {
     TT_TRY(tt_settings_init(&r->settings, err));
     TT_TRY(tt__args_read_environment(&r->settings, err));
-    return tt__args_read(&r->settings, argc, argv, &r->wants_help, &r->problems, err);
+    return tt__args_read(&r->settings, TT_FOR_RUN, argc, argv, &r->wants_help, &r->problems, err);
 }
 
 /* Checks everything that needs no model. A job that cannot be read does not hide what is wrong with the flags. */
@@ -109,15 +109,18 @@ static tt_status write_files(run *r, tt_err *err) {
     return TT_OK;
 }
 
+static tt_status write_json_result(run *r, tt_buf *out, tt_err *err) {
+    const tt_app_sink sink = tt_app_sink_of_buf(out);
+    TT_TRY(tt_buf_puts(out, "{\"output\": ", err));
+    TT_TRY(tt_app_write_output(r->engine, &r->request, &r->made, &sink, err));
+    return tt_buf_puts(out, "}\n", err);
+}
+
 static int print_json_result(run *r, tt_err *err) {
-    tt_app_facts facts = {tt_engine_get_info(r->engine), &r->request, &r->made.result,
-                          r->made.encode_ms};
     tt_buf text;
     tt_buf_init(&text, TT_MAX_JOB_OUTPUT_BYTES);
     int code = TT_EXIT_FAILED;
-    tt_status status = tt_app_write_output(&facts, r->made.files, &text, err);
-    if (status == TT_OK) status = tt_buf_puts(&text, "\n", err);
-    if (status == TT_OK)
+    if (write_json_result(r, &text, err) == TT_OK)
         code = tt__print(text.data, text.size);
     else
         fprintf(stderr, "tintype: %s\n", err->message);

@@ -13,6 +13,9 @@ struct tt_engine {
     tt_engine_info info;
     tt_status failure; /* what generate ends with */
     int prompt_tokens;
+    int steps_reported;     /* by the last call of generate */
+    bool is_blank;          /* pictures come out in one colour */
+    char open_failure[256]; /* what open ends with; "": it succeeds */
 };
 
 #define FAKE __attribute__((weak))
@@ -35,6 +38,21 @@ static const tt_engine_info FAKE_INFO = {
 
 FAKE const tt_engine_info *tt_engine_get_info(const tt_engine *engine) {
     return &engine->info;
+}
+
+/* What tt_engine_open gives; a test fills it in. */
+static tt_engine fake_engine_to_open;
+
+FAKE tt_status tt_engine_open(const tt_engine_options *options, tt_engine **out, tt_err *err) {
+    (void)options;
+    if (fake_engine_to_open.open_failure[0])
+        return tt_fail(err, TT_E_FORMAT, "%s", fake_engine_to_open.open_failure);
+    *out = &fake_engine_to_open;
+    return TT_OK;
+}
+
+FAKE void tt_engine_close(tt_engine *engine) {
+    (void)engine;
 }
 
 FAKE void tt_engine_options_defaults(tt_engine_options *options) {
@@ -72,14 +90,35 @@ FAKE tt_status tt_sampler_lookup(const char *name, const char **sampler, const c
         *schedule = known[i][2];
         return TT_OK;
     }
+    if (strcmp(name, "KLMS") == 0)
+        return tt_fail(err, TT_E_UNSUPPORTED, "sampler: \"KLMS\" is not available here");
     return tt_fail(err, TT_E_INVALID, "sampler: expected one of euler, dpmpp_2m, found \"%s\"",
                    name);
+}
+
+/* Every step of every picture, as the engine does, with a grey preview where one is wanted. */
+static inline bool fake_steps(tt_engine *engine, const tt_request *request) {
+    static uint8_t grey[32 * 24 * 3];
+    engine->steps_reported = 0;
+    for (int i = 0; request->progress && i < request->count; i++)
+        for (int step = 0; step <= request->steps; step++, engine->steps_reported++) {
+            tt_progress p = {.picture = i,
+                             .n_pictures = request->count,
+                             .step = step,
+                             .n_steps = request->steps,
+                             .elapsed_ms = 100 + 10 * (i * request->steps + step)};
+            if (request->want_preview && step > 0)
+                p.preview = grey, p.preview_width = 32, p.preview_height = 24;
+            if (!request->progress(request->progress_context, &p)) return false;
+        }
+    return true;
 }
 
 FAKE tt_status tt_engine_generate(tt_engine *engine, const tt_request *request, tt_result *result,
                                   tt_err *err) {
     *result = (tt_result){.pictures = NULL};
     if (engine->failure) return tt_fail(err, engine->failure, "the fake engine was told to fail");
+    if (!fake_steps(engine, request)) return tt_fail(err, TT_E_CANCELLED, "cancelled");
     size_t size = (size_t)request->width * (size_t)request->height * 3;
     result->pictures = calloc((size_t)request->count, sizeof *result->pictures);
     result->n_pictures = request->count;
@@ -87,7 +126,8 @@ FAKE tt_status tt_engine_generate(tt_engine *engine, const tt_request *request, 
         tt_picture *p = &result->pictures[i];
         *p = (tt_picture){malloc(size), request->width, request->height,
                           request->seed + (uint64_t)i};
-        for (size_t k = 0; k < size; k++) p->rgb[k] = (uint8_t)(k * 7 + p->seed);
+        for (size_t k = 0; k < size; k++)
+            p->rgb[k] = engine->is_blank ? (uint8_t)(k % 3) : (uint8_t)(k * 7 + p->seed);
     }
     result->sampler = request->sampler ? request->sampler : engine->info.default_sampler;
     snprintf(result->sampler_label, sizeof result->sampler_label, "%s", "DPM++ 2M Karras");

@@ -1,4 +1,5 @@
-/* A job from JSON text to JSON text, over an engine that draws stripes. The pictures in the answers are decoded again. */
+/* A job from JSON text to the worker's answer, over an engine that draws stripes. The pictures in the answers are decoded
+ * again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,40 +10,70 @@
 #include <stdio.h>
 
 #include "app/handler.h"
+#include "app/worker.h"
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "image/image.h"
 #include "unit/app/fake_engine.h"
+#include "unit/app/fake_sdk.h"
 
-/* One answer: its text, its tree, and the status beside it. */
+/* One answer, as the SDK would send it: {"output": ...} or {"error": ...}. */
 typedef struct answer {
-    tt_buf text;
     json_object *tree;
-    tt_status status;
-    tt_err err;
+    tt_reply reply;
 } answer;
 
 static tt_engine new_engine(void) {
     return (tt_engine){.info = FAKE_INFO, .prompt_tokens = 5};
 }
 
-static answer handle(tt_engine *engine, const char *job) {
-    answer a = {.tree = NULL};
-    tt_settings base;
-    assert_int_equal(tt_settings_init(&base, &a.err), TT_OK);
-    tt_buf_init(&a.text, TT_MAX_JOB_OUTPUT_BYTES);
-    a.status = tt_app_handle(engine, &base, job, strlen(job), NULL, NULL, &a.text, &a.err);
-    tt_settings_release(&base);
+/* Runs the worker's handler as the SDK does. *status: could the worker be made at all? */
+static tt_status run_handler(const tt_engine *engine, const tt_settings *settings, tt_job *job,
+                             tt_reply *reply) {
+    const tt_app_worker_options options = {.settings = settings,
+                                           .engine = {.model_path = "/secret/fake.safetensors"}};
+    tt_app_worker *worker;
     tt_err err;
-    if (tt_json_parse(a.text.data, a.text.size, &a.tree, &err) != TT_OK)
-        fail_msg("%s: %.300s", err.message, a.text.data);
+    *reply = (tt_reply){.output = NULL};
+    TT_TRY(tt_app_worker_new(&options, &worker, &err));
+    const tt_worker_config *config = tt_app_worker_config(worker);
+    fake_engine_to_open = *engine;
+    assert_int_equal(config->start(config->context, &err), TT_OK);
+    config->handler(job, reply, config->context);
+    config->stop(config->context);
+    tt_app_worker_free(worker);
+    return TT_OK;
+}
+
+/* One of the two is set, never both and never none. */
+static json_object *tree_of(const tt_reply *reply) {
+    json_object *tree = json_object_new_object(), *output = NULL;
+    tt_err err;
+    assert_true(!reply->output != !reply->error);
+    if (reply->error)
+        json_object_object_add(tree, "error", json_object_new_string(reply->error));
+    else if (tt_json_parse(reply->output, reply->size, &output, &err) == TT_OK)
+        json_object_object_add(tree, "output", output);
+    else
+        fail_msg("%s: %.300s", err.message, reply->output);
+    return tree;
+}
+
+static answer handle(tt_engine *engine, const char *text) {
+    answer a;
+    tt_settings base;
+    tt_job job = {.text = text};
+    assert_int_equal(tt_settings_init(&base, NULL), TT_OK);
+    assert_int_equal(run_handler(engine, &base, &job, &a.reply), TT_OK);
+    tt_settings_release(&base);
+    a.tree = tree_of(&a.reply);
     return a;
 }
 
 static void end(answer *a) {
     json_object_put(a->tree);
-    tt_buf_release(&a->text);
+    fake_reply_release(&a->reply);
 }
 
 static json_object *member(json_object *o, const char *name) {
@@ -97,7 +128,7 @@ static void one_picture_comes_back_exactly(void **state) {
     (void)state;
     tt_engine engine = new_engine();
     answer a = handle(&engine, "{\"input\": {\"prompt\": \"a boat\", \"seed\": 5}}");
-    assert_int_equal(a.status, TT_OK);
+    assert_null(a.reply.error);
     assert_holds_stripes(text_of(member(a.tree, "output"), "image"), 5);
     assert_int_equal(json_object_object_length(a.tree), 1);
     end(&a);
@@ -107,7 +138,7 @@ static void several_pictures_come_back_with_their_seeds(void **state) {
     (void)state;
     tt_engine engine = new_engine();
     answer a = handle(&engine, "{\"input\": {\"prompt\": \"a\", \"seed\": 7, \"num_images\": 3}}");
-    assert_int_equal(a.status, TT_OK);
+    assert_null(a.reply.error);
     json_object *output = member(a.tree, "output"), *images = member(output, "images");
     assert_false(json_object_object_get_ex(output, "image", NULL));
     assert_int_equal(json_object_array_length(images), 3);
@@ -199,7 +230,7 @@ static void the_file_carries_its_own_settings(void **state) {
             "{\"input\": {\"prompt\": \"a boat\", \"seed\": 9, \"count\": 2, \"format\": \"%s\"}}",
             formats[i]);
         answer a = handle(&engine, job);
-        assert_int_equal(a.status, TT_OK);
+        assert_null(a.reply.error);
         json_object *second =
             json_object_array_get_idx(member(member(a.tree, "output"), "images"), 1);
         tt_buf file = decode_base64(json_object_get_string(second));
@@ -247,7 +278,7 @@ static void the_longest_prompts_fit_in_every_format(void **state) {
             "{\"input\": {\"prompt\": \"%s\", \"negative_prompt\": \"%s\", \"format\": \"%s\"}}",
             prompt, prompt, formats[i]);
         answer a = handle(&engine, job);
-        if (a.status != TT_OK) fail_msg("%s: %s", formats[i], a.err.message);
+        if (a.reply.error) fail_msg("%s: %s", formats[i], a.reply.error);
         end(&a);
     }
 }
@@ -256,7 +287,6 @@ static void a_bad_job_is_answered_with_all_its_faults(void **state) {
     (void)state;
     tt_engine engine = new_engine();
     answer a = handle(&engine, "{\"input\": {\"steps\": 0, \"width\": 1000001}}");
-    assert_int_equal(a.status, TT_E_INVALID);
     assert_string_equal(
         text_of(a.tree, "error"),
         "prompt: expected text (it may be empty), found nothing; width: expected a whole number "
@@ -269,7 +299,6 @@ static void broken_json_is_answered_with_its_place(void **state) {
     (void)state;
     tt_engine engine = new_engine();
     answer a = handle(&engine, "{\"input\": {\"prompt\": \"a\",}}");
-    assert_int_equal(a.status, TT_E_FORMAT);
     assert_non_null(strstr(text_of(a.tree, "error"), "line 1, column"));
     end(&a);
 }
@@ -281,7 +310,6 @@ static void a_failing_engine_is_answered_in_its_words(void **state) {
         tt_engine engine = new_engine();
         engine.failure = failures[i];
         answer a = handle(&engine, "{\"input\": {\"prompt\": \"a\"}}");
-        assert_int_equal(a.status, failures[i]);
         assert_string_equal(text_of(a.tree, "error"), "the fake engine was told to fail");
         end(&a);
     }
@@ -302,25 +330,26 @@ static void errors_are_valid_json_whatever_they_say(void **state) {
 /* Until all allocations succeed, every answer is an error with no half answer before it. */
 static void failed_allocations_end_in_a_sentence(void **state) {
     (void)state;
-    static const char job[] =
-        "{\"input\": {\"prompt\": \"a\", \"width\": 64, \"height\": 64, \"count\": 2}}";
     tt_engine engine = new_engine();
+    tt_job job = {
+        .text = "{\"input\": {\"prompt\": \"a\", \"width\": 64, \"height\": 64, \"count\": 2}}",
+        .is_local = true};
     tt_settings base;
-    tt_status status = TT_E_NOMEM;
+    bool is_done = false;
     int n = 0;
     assert_int_equal(tt_settings_init(&base, NULL), TT_OK);
-    for (; status != TT_OK && n < 5000; n++) {
-        tt_buf out;
-        tt_err err;
-        tt_buf_init(&out, TT_MAX_JOB_OUTPUT_BYTES);
+    for (; !is_done && n < 5000; n++) {
+        tt_reply reply;
         tt_alloc_fail_after(n);
-        status = tt_app_handle(&engine, &base, job, strlen(job), NULL, NULL, &out, &err);
+        tt_status status = run_handler(&engine, &base, &job, &reply);
         tt_alloc_fail_after(-1);
-        if (status != TT_OK && out.size > 0) assert_memory_equal(out.data, "{\"error\": ", 10);
-        tt_buf_release(&out);
+        if (status == TT_OK) {
+            json_object_put(tree_of(&reply));
+            is_done = !reply.error && n > 100;
+        }
+        fake_reply_release(&reply);
     }
-    assert_int_equal(status, TT_OK);
-    assert_true(n > 10);
+    assert_true(is_done);
     tt_settings_release(&base);
 }
 

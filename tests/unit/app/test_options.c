@@ -16,12 +16,13 @@
 #include "unit/app/fake_engine.h"
 
 enum { TEXT_BYTES = 1 << 20, HELP_COLUMNS = 100 };
+enum { EVERY_COMMAND = TT_FOR_RUN | TT_FOR_WORKER | TT_FOR_DEV };
 
 static tt_buf help_text(void) {
     tt_buf text;
     tt_err err;
     tt_buf_init(&text, TEXT_BYTES);
-    assert_int_equal(tt_help_options(&text, &err), TT_OK);
+    assert_int_equal(tt_help_options(EVERY_COMMAND, &text, &err), TT_OK);
     return text;
 }
 
@@ -43,8 +44,9 @@ static void every_row_is_complete(void **state) {
     (void)state;
     for (int i = 0; i < TT_OPTION_COUNT; i++) {
         const tt_option *row = tt_option_get((tt_option_id)i);
-        assert_true(row->flag || row->field);
-        assert_true(!row->flag == !row->environment);
+        assert_true(row->flag || row->field || row->environment);
+        if (row->flag) assert_non_null(row->environment);
+        assert_true(tt_option_is_for((tt_option_id)i, EVERY_COMMAND));
         assert_non_null(row->group);
         assert_non_null(row->help);
         assert_non_null(row->example);
@@ -96,6 +98,8 @@ static void names_of_existing_clients_are_known(void **state) {
                  {"scheduler", TT_OPT_SAMPLER},
                  {"num_images", TT_OPT_COUNT},
                  {"count", TT_OPT_COUNT},
+                 {"batch", TT_OPT_COUNT},
+                 {"output_format", TT_OPT_FORMAT},
                  {"negative_prompt", TT_OPT_NEGATIVE_PROMPT}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tt_option_id id;
@@ -120,7 +124,7 @@ static void every_row_appears_in_the_help(void **state) {
     tt_buf text = help_text();
     for (int i = 0; i < TT_OPTION_COUNT; i++) {
         const tt_option *row = tt_option_get((tt_option_id)i);
-        const char *name = row->flag ? row->flag : row->field;
+        const char *name = row->flag ? row->flag : row->field ? row->field : row->environment;
         if (!strstr(text.data, name)) fail_msg("%s is not in the help", name);
         if (row->environment && !strstr(text.data, row->environment))
             fail_msg("%s is not in the help", row->environment);
@@ -178,9 +182,33 @@ static void the_schema_states_ranges_and_defaults(void **state) {
     json_object_put(root);
 }
 
+static tt_status write_help(tt_buf *out, tt_err *err) {
+    return tt_help_options(EVERY_COMMAND, out, err);
+}
+
+static void a_command_tells_its_own_options_only(void **state) {
+    (void)state;
+    tt_buf text;
+    tt_buf_init(&text, TEXT_BYTES);
+    assert_int_equal(tt_help_options(TT_FOR_WORKER, &text, NULL), TT_OK);
+    assert_non_null(strstr(text.data, "--port"));
+    assert_non_null(strstr(text.data, "--model"));
+    assert_non_null(strstr(text.data, "TINTYPE_API_KEY"));
+    assert_null(strstr(text.data, "--prompt"));
+    assert_null(strstr(text.data, "--once"));
+    tt_buf_release(&text);
+}
+
+/* Flags can be read by everybody on the machine. */
+static void secrets_have_no_flag(void **state) {
+    (void)state;
+    assert_null(tt_option_get(TT_OPT_API_KEY)->flag);
+    assert_null(tt_option_get(TT_OPT_WEBHOOK_SECRET)->flag);
+}
+
 static void texts_survive_failed_allocations(void **state) {
     (void)state;
-    tt_status (*const writers[])(tt_buf *, tt_err *) = {tt_help_options, tt_help_schema};
+    tt_status (*const writers[])(tt_buf *, tt_err *) = {write_help, tt_help_schema};
     for (size_t k = 0; k < 2; k++) {
         tt_status status = TT_E_NOMEM;
         int n = 0;
@@ -215,8 +243,8 @@ static void a_slip_finds_the_name_meant(void **state) {
     assert_string_equal(tt_option_nearest_field("promt"), "prompt");
     assert_string_equal(tt_option_nearest_field("negativ_prompt"), "negative_prompt");
     assert_string_equal(tt_option_nearest_field("guidence_scale"), "guidance_scale");
-    assert_string_equal(tt_option_nearest_flag("--sead"), "--seed");
-    assert_string_equal(tt_option_nearest_flag("--no_preview"), "--no-preview");
+    assert_string_equal(tt_option_nearest_flag("--sead", TT_FOR_RUN), "--seed");
+    assert_string_equal(tt_option_nearest_flag("--no_preview", TT_FOR_RUN), "--no-preview");
     assert_null(tt_option_nearest_field("xyzzy"));
     assert_null(tt_option_nearest_field(""));
 }
@@ -231,6 +259,8 @@ int main(void) {
         cmocka_unit_test(the_help_is_readable_at_100_columns),
         cmocka_unit_test(every_field_appears_in_the_schema_under_all_its_names),
         cmocka_unit_test(the_schema_states_ranges_and_defaults),
+        cmocka_unit_test(a_command_tells_its_own_options_only),
+        cmocka_unit_test(secrets_have_no_flag),
         cmocka_unit_test(texts_survive_failed_allocations),
         cmocka_unit_test(distances_count_single_edits),
         cmocka_unit_test(a_slip_finds_the_name_meant),

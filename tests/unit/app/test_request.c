@@ -480,6 +480,47 @@ static void reading_survives_failed_allocations(void **state) {
     }
 }
 
+/* What RunPod's own SDXL worker takes (runpod.md 6.2), and clients of it send. */
+static void fields_of_another_sdxl_worker_are_understood(void **state) {
+    (void)state;
+    reading r;
+    read_job(&r, "{\"input\": {\"prompt\": \"x\", \"negative_prompt\": null, \"height\": 512, "
+                 "\"width\": 512, \"seed\": null, \"scheduler\": \"DPM++ 2M Karras\", "
+                 "\"num_inference_steps\": 25, \"refiner_inference_steps\": null, "
+                 "\"guidance_scale\": 7.5, \"strength\": null, \"image_url\": null, "
+                 "\"num_images\": 2, \"high_noise_frac\": null, \"preset\": null}}");
+    assert_int_equal(r.status, TT_OK);
+    assert_int_equal(r.request.engine.steps, 25);
+    assert_true(r.request.engine.guidance == 7.5f);
+    assert_int_equal(r.request.engine.count, 2);
+    end(&r);
+}
+
+static void fields_without_a_meaning_yet_are_refused_with_a_reason(void **state) {
+    (void)state;
+    assert_field_fault("\"preset\": \"portrait\"",
+                       "preset: expected null or nothing, since presets cannot be chosen yet, "
+                       "found \"portrait\"");
+    assert_field_fault("\"refiner_inference_steps\": 50",
+                       "refiner_inference_steps: expected null or nothing, since there is no "
+                       "refiner here, found 50");
+    assert_field_fault("\"high_noise_frac\": 0.8",
+                       "high_noise_frac: expected null or nothing, since there is no refiner "
+                       "here, found 0.8");
+    assert_field_fault("\"strength\": 0.3",
+                       "strength: expected null or nothing, since pictures start from noise only, "
+                       "found 0.3");
+    assert_field_fault("\"image_url\": \"https://example.org/a.png\"",
+                       "image_url: expected null or nothing, since pictures start from noise "
+                       "only, found \"https://example.org/a.png\"");
+}
+
+static void a_sampler_of_other_workers_is_refused_with_the_nearest(void **state) {
+    (void)state;
+    assert_field_fault("\"scheduler\": \"KLMS\"",
+                       "scheduler: \"KLMS\" is not available here; the nearest is euler");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_prompt_alone_takes_the_models_defaults),
@@ -501,6 +542,9 @@ int main(void) {
         cmocka_unit_test(engine_settings_are_read_and_checked),
         cmocka_unit_test(copies_of_settings_stand_alone),
         cmocka_unit_test(reading_survives_failed_allocations),
+        cmocka_unit_test(fields_of_another_sdxl_worker_are_understood),
+        cmocka_unit_test(fields_without_a_meaning_yet_are_refused_with_a_reason),
+        cmocka_unit_test(a_sampler_of_other_workers_is_refused_with_the_nearest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
