@@ -70,6 +70,8 @@
 /* One answer to a take: a single job of at most TT_MAX_JSON_BYTES, or a batch of such. */
 #define TT_MAX_TAKE_BYTES       (32 * TT_MIB)
 #define TT_MAX_BATCH_TAKE_BYTES (256 * TT_MIB)
+/* An answer of the stop channel or to a heartbeat: a thousand ids of 128 bytes have 130 kB. */
+#define TT_MAX_STOP_BYTES TT_MIB
 /* Jobs asked for in one batch: what an answer of that size holds when each is as large as it may be. */
 #define TT_MAX_BATCH_JOBS 1000
 
@@ -80,5 +82,9 @@
 #define TT_MAX_UNSENT_CHUNKS 8
 /* What a worker's own metrics callback may write: some hundred families. */
 #define TT_MAX_METRICS_BYTES (64 * TT_KIB)
+/* An answer without its output and error: an id, a worker's name, seven numbers. */
+#define TT_MAX_ANSWER_HEAD_BYTES (4 * TT_KIB)
+/* Texts we write about ourselves: metrics with the worker's own, OpenAPI with its schema, the page over it. */
+#define TT_MAX_OWN_TEXT_BYTES (4 * TT_MIB)
 
 #endif

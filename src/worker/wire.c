@@ -61,6 +61,11 @@ void tt_wire_whole(tt_wire_body *body, tt_blob *bytes) {
     add_blob(body, bytes);
 }
 
+void tt_wire_text(tt_wire_body *body, const char *text) {
+    *body = (tt_wire_body){.n_pieces = 0};
+    add_text(body, text);
+}
+
 /* The buffer becomes a blob of which `final` is made; the body alone holds it then. */
 static tt_status finish_small(tt_wire_body *body, tt_buf *value, bool is_error, tt_final final,
                               tt_status status, tt_err *err) {

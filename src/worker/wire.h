@@ -25,8 +25,9 @@ typedef struct tt_wire_body {
 void tt_wire_final(tt_wire_body *body, const tt_final *final);
 void tt_wire_progress(tt_wire_body *body, tt_blob *value);
 void tt_wire_chunk(tt_wire_body *body, tt_blob *chunk);
-/* The bytes as they are: a body that was stored. */
+/* As it is: a body that was stored; a static text. */
 void tt_wire_whole(tt_wire_body *body, tt_blob *bytes);
+void tt_wire_text(tt_wire_body *body, const char *text);
 /* {"error": "<sentence>"} */
 tt_status tt_wire_error(tt_wire_body *body, const char *sentence, bool stops_pod, tt_err *err);
 /* {"output": {"url": ..., "size_bytes": n, "content_type": "application/json"}} */
