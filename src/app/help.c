@@ -89,13 +89,14 @@ static tt_status write_other_names(const tt_option *row, tt_buf *text, tt_err *e
 static tt_status write_row(const tt_option *row, tt_buf *out, tt_buf *text, tt_err *err) {
     size_t start = out->size;
     TT_TRY(tt_buf_printf(out, err, "%*s", FLAG_COLUMN, ""));
-    const char *otherwise = row->field ? "(in a job only)" : "(not a flag)";
+    const char *otherwise = row->field ? "(in a job only)" : row->environment;
     TT_TRY(tt_buf_puts(out, row->flag ? row->flag : otherwise, err));
     if (row->value_name) TT_TRY(tt_buf_printf(out, err, " %s", row->value_name));
     size_t at = out->size - start;
     TT_TRY(go_to_column(out, &at, TEXT_COLUMN, err));
     TT_TRY(write_sentences(row, text, err));
     TT_TRY(wrap(out, &at, text->data, err));
+    if (!row->flag && !row->field) return tt_buf_puts(out, "\n", err); /* it has one name */
     text->size = 0;
     TT_TRY(write_other_names(row, text, err));
     at = COLUMNS;

@@ -63,10 +63,12 @@ typedef struct page {
 
 static void put(page *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void put(page *p, const char *format, ...) {
+    size_t at = p->used < p->size
+                    ? p->used
+                    : p->size; /* at the end there is no room, and nothing is written */
     va_list args;
-    size_t room = p->used < p->size ? p->size - p->used : 0;
     va_start(args, format);
-    int n = vsnprintf(room ? p->text + p->used : NULL, room, format, args);
+    int n = vsnprintf(p->text + at, p->size - at, format, args);
     va_end(args);
     p->used += n > 0 ? (size_t)n : 0;
 }

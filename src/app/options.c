@@ -46,8 +46,8 @@ enum { MAX_THREADS = 1024 };
 enum { MAX_PORT = 65535 };
 /* What the SDK accepts as handlers at once (runpod.md 2.1); one engine serves them in turn. */
 enum { MAX_CONCURRENCY = 1000 };
-/* Waiting jobs: a million small ones are a few hundred MB. */
-enum { MAX_QUEUE = 1000000 };
+/* Waiting jobs: more than a day of pictures for anyone. */
+enum { MAX_QUEUE = 100000 };
 enum { ANYWHERE = TT_FOR_RUN | TT_FOR_WORKER };
 
 static const tt_option OPTIONS[TT_OPTION_COUNT] = {

@@ -82,6 +82,8 @@ static tt_status draw(work *w, tt_err *err) {
         status = tt_app_encode(engine, &w->request, &w->made, err);
     }
     if (status == TT_OK) remember(w);
+    r->progress = NULL;
+    r->progress_context = NULL;
     tt_app_progress_release(&progress);
     return status;
 }

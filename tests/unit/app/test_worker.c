@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "app/worker.h"
 #include "base/file.h"
@@ -337,6 +337,26 @@ static void metrics_count_phases_pictures_and_outcomes(void **state) {
     tear_down(&s);
 }
 
+static void *read_metrics(void *context) {
+    enum { READS = 200 };
+    static char text[16 * 1024];
+    const stage *s = context;
+    for (int i = 0; i < READS; i++) s->config->metrics(s->config->context, text, sizeof text);
+    return NULL;
+}
+
+static void metrics_are_read_while_jobs_run(void **state) {
+    (void)state;
+    stage s;
+    pthread_t reader;
+    set_up(&s, "fake.safetensors");
+    open_model(&s);
+    assert_int_equal(pthread_create(&reader, NULL, read_metrics, &s), 0);
+    for (int i = 0; i < 20; i++) handle(&s, &(tt_job){.text = JOB});
+    pthread_join(reader, NULL);
+    tear_down(&s);
+}
+
 static void metrics_that_do_not_fit_are_left_out_whole(void **state) {
     (void)state;
     char text[64] = "x";
@@ -364,6 +384,7 @@ int main(void) {
         cmocka_unit_test(a_model_that_draws_one_colour_is_unfit),
         cmocka_unit_test(the_schema_is_the_one_that_is_printed),
         cmocka_unit_test(metrics_count_phases_pictures_and_outcomes),
+        cmocka_unit_test(metrics_are_read_while_jobs_run),
         cmocka_unit_test(metrics_that_do_not_fit_are_left_out_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
