@@ -34,6 +34,7 @@ build | package            | libmicrohttpd-dev | HTTP server
 build | package            | libssl-dev       | signatures of webhooks
 test  | package            | libcmocka-dev    | unit tests
 test  | command python3    | python3          | reads test results; an independent judge of JSON and PNG
+test  | package            | python3-venv     | a place of its own for the runpod client, a judge of what is served
 check | command python3    | python3          | runs the checks in tools/lint
 check | command cppcheck   | cppcheck         | static analysis
 check | command clang      | clang            | a second compiler, whose flags clang-tidy reads

@@ -1,8 +1,25 @@
 # ./dev test: every test program, every end-to-end script and the fuzzers' starting inputs, under ASan and UBSan.
 # shellcheck shell=bash
 
+# RunPod's own client, unmodified, is a judge of the served API (tests/e2e/serve/client.py).
+RUNPOD_CLIENT=runpod==1.12.0
+
+# Installs it into the build tree, once. Where it cannot be had (no network), its cases are skipped by name, and since
+# tests/expected_skips.txt does not list them, that is a failure.
+need_runpod_client() {
+    local venv=build/test/venv log=build/pip.log
+    [ ! -e "$venv/$RUNPOD_CLIENT" ] || return 0
+    say "installing $RUNPOD_CLIENT into $venv (log: $log)"
+    mkdir -p build/test
+    if python3 -m venv --clear "$venv" && "$venv/bin/pip" install --disable-pip-version-check "$RUNPOD_CLIENT"; then
+        touch "$venv/$RUNPOD_CLIENT" # complete
+    fi >"$log" 2>&1
+    [ -e "$venv/$RUNPOD_CLIENT" ] || say "it could not be installed; the last lines of $log:" "$(tail -n 3 "$log")"
+}
+
 dev_test() {
     need_packages build test
+    [[ ! e2e_serve =~ ${1:-} ]] || need_runpod_client
     build_tree test -DCMAKE_BUILD_TYPE=Debug -DTT_TESTS=ON -DTT_SANITIZE=ON
     local filter=()
     [ $# -eq 0 ] || filter=(-R "$1")
