@@ -33,6 +33,7 @@ struct tt__job {
     tt_blob *envelope, *progress, *output, *error; /* held */
     int64_t progress_number;
     tt__time_out time_out; /* of TIMED_OUT: its sentence is written when somebody asks */
+    int64_t time_out_ms;   /* the limit that was passed, as it was then */
     char *webhook;         /* owned */
     tt_blob **chunks;      /* owned; [first_chunk, end_chunk) hold what nobody took yet */
     size_t first_chunk, end_chunk, chunk_capacity;
@@ -73,9 +74,10 @@ typedef struct tt__job_index {
 tt_status tt__index_init(tt__job_index *index, tt_err *err);
 void tt__index_release(tt__job_index *index); /* not the jobs */
 tt__job *tt__index_find(const tt__job_index *index, const char *id);
-/* job->id and due_ms are set. Fails for memory alone, then nothing has changed. */
+/* job->id, arrival and due_ms are set. Fails for memory alone, then nothing has changed. */
 tt_status tt__index_add(tt__job_index *index, tt__job *job, tt_err *err);
 void tt__index_remove(tt__job_index *index, tt__job *job);
+/* Also after a new arrival. */
 void tt__index_set_due(tt__job_index *index, tt__job *job, int64_t due_ms);
 
 /* ---- events, in order -------------------------------------------------------------------------------------------- */

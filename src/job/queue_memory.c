@@ -156,7 +156,9 @@ static void stop_job(tt__memory_queue *q, tt__job *job, tt_job_state state, int6
 }
 
 static void time_out(tt__memory_queue *q, tt__job *job, int64_t now_ms) {
-    job->time_out = job->due_ms < tt__job_ttl_end(job) ? TT__EXECUTION_TIME_OUT : TT__TTL_TIME_OUT;
+    bool is_slow = job->due_ms < tt__job_ttl_end(job);
+    job->time_out = is_slow ? TT__EXECUTION_TIME_OUT : TT__TTL_TIME_OUT;
+    job->time_out_ms = is_slow ? job->execution_timeout_ms : job->ttl_ms;
     stop_job(q, job, TT_JOB_TIMED_OUT, now_ms);
 }
 
@@ -218,9 +220,10 @@ static tt_status insert(tt__memory_queue *q, tt__job *job, int64_t now_ms, tt_er
         return tt_fail(err, TT_E_INVALID, "job id %s is in use", job->id);
     TT_TRY(check_line(q, err));
     TT_TRY(check_room(q, job->stored_bytes, err));
+    job->arrival = q->shared.n_arrivals;
     TT_TRY(tt__index_add(&q->shared.index, job, err));
+    q->shared.n_arrivals++;
     q->shared.counts.stored_bytes += job->stored_bytes;
-    job->arrival = q->shared.n_arrivals++;
     tt__list_append(&q->shared.waiting, job);
     begin_waiting(q, job);
     tt__events_add(q, job, TT_QUEUE_SUBMITTED);

@@ -84,10 +84,14 @@ static void place_due(tt__job_index *index, size_t at, tt__job *job) {
     job->at_due = at;
 }
 
+/* Equal times go by arrival, so that what happens does not depend on the heap's history. */
+static bool is_before(const tt__job *a, const tt__job *b) {
+    return a->due_ms != b->due_ms ? a->due_ms < b->due_ms : a->arrival < b->arrival;
+}
+
 static void sift_up(tt__job_index *index, size_t at) {
     tt__job *job = index->due[at];
-    for (size_t parent; at > 0 && index->due[parent = (at - 1) / 2]->due_ms > job->due_ms;
-         at = parent)
+    for (size_t parent; at > 0 && is_before(job, index->due[parent = (at - 1) / 2]); at = parent)
         place_due(index, at, index->due[parent]);
     place_due(index, at, job);
 }
@@ -95,21 +99,18 @@ static void sift_up(tt__job_index *index, size_t at) {
 static void sift_down(tt__job_index *index, size_t at) {
     tt__job *job = index->due[at];
     for (size_t child; (child = 2 * at + 1) < index->n_jobs; at = child) {
-        if (child + 1 < index->n_jobs && index->due[child + 1]->due_ms < index->due[child]->due_ms)
+        if (child + 1 < index->n_jobs && is_before(index->due[child + 1], index->due[child]))
             child++;
-        if (index->due[child]->due_ms >= job->due_ms) break;
+        if (!is_before(index->due[child], job)) break;
         place_due(index, at, index->due[child]);
     }
     place_due(index, at, job);
 }
 
 void tt__index_set_due(tt__job_index *index, tt__job *job, int64_t due_ms) {
-    bool is_earlier = due_ms < job->due_ms;
     job->due_ms = due_ms;
-    if (is_earlier)
-        sift_up(index, job->at_due);
-    else
-        sift_down(index, job->at_due);
+    sift_up(index, job->at_due);
+    sift_down(index, job->at_due);
 }
 
 static tt_status reserve_due(tt__job_index *index, tt_err *err) {
@@ -157,6 +158,5 @@ void tt__index_remove(tt__job_index *index, tt__job *job) {
     tt__job *last = index->due[--index->n_jobs];
     if (last == job) return;
     place_due(index, job->at_due, last);
-    sift_up(index, last->at_due);
-    sift_down(index, last->at_due);
+    tt__index_set_due(index, last, last->due_ms);
 }

@@ -122,10 +122,10 @@ static tt_status write_time_out(const tt__job *job, tt_blob **out, tt_err *err) 
     if (job->time_out == TT__EXECUTION_TIME_OUT)
         n = snprintf(text, sizeof text,
                      "\"the job ran longer than its execution timeout of %" PRId64 " ms\"",
-                     job->execution_timeout_ms);
+                     job->time_out_ms);
     else
         n = snprintf(text, sizeof text, "\"the job was %s longer than its ttl of %" PRId64 " ms\"",
-                     job->is_started ? "waiting and running" : "waiting", job->ttl_ms);
+                     job->is_started ? "waiting and running" : "waiting", job->time_out_ms);
     return tt_blob_new(text, (size_t)n, out, err);
 }
 
