@@ -3,9 +3,9 @@
  * Two pools per loop, because a connection that was opened for a trusted request must not be used again for a stranger's URL:
  * what guard.h checks is the connection being made, and a kept-alive one is not made.
  *
- * SIGPIPE: plain sockets are written with MSG_NOSIGNAL, but OpenSSL writes with write(2). So the signal is blocked in this
- * thread while libcurl works, and one that came is taken away: nothing of the process's own arrangement changes, and a child
- * that the program starts inherits no mask. Three system calls, below a microsecond.
+ * SIGPIPE: sockets are written with MSG_NOSIGNAL, but before libcurl 7.87 OpenSSL writes by itself, with write(2). So the
+ * signal is blocked in this thread while libcurl works, and one that came is taken away: nothing of the process's own
+ * arrangement changes, and a child that the program starts inherits no mask. Three system calls, below a microsecond.
  *
  * Everything that libcurl calls back only takes notes. Transfers are finished after libcurl has returned, so the caller's
  * callback may send and cancel as it likes. */

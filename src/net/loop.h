@@ -4,7 +4,7 @@
  * before the loop runs). Callbacks run on that thread, never from inside the call that registered them, and must not block.
  * Waiting is one epoll_wait until the next timer: no busy loop, no polling interval.
  *
- * The program ignores SIGPIPE or not, as it likes: the loop never raises it. */
+ * The loop raises no SIGPIPE, whether the program ignores it or not. */
 #ifndef TT_NET_LOOP_H
 #define TT_NET_LOOP_H
 
@@ -18,7 +18,8 @@ typedef struct tt_timer tt_timer;
 typedef void (*tt_loop_fn)(void *context);
 
 tt_status tt_loop_new(tt_loop **out, tt_err *err);
-/* Transfers, timers and posted calls that are left are dropped without their callback. NULL is fine. */
+/* Transfers, timers and posted calls that are left are dropped without their callback. NULL is fine. No other thread may be
+ * inside tt_loop_post or tt_loop_stop any more: join them first. */
 void tt_loop_free(tt_loop *loop);
 
 /* Until tt_loop_stop, also one that came before. TT_E_INTERNAL when the system's wait fails. No callback begins after a

@@ -27,7 +27,10 @@ struct raw_server {
     pthread_t threads[RAW_MAX_CONNECTIONS];
     int fds[RAW_MAX_CONNECTIONS];
     atomic_int n_connections, n_requests;
-    char request[RAW_REQUEST_BYTES]; /* the last one read; look at it when its answer has arrived */
+    pthread_mutex_t mutex; /* for the last request read: */
+    char last[RAW_REQUEST_BYTES];
+    size_t last_bytes;
+    char request[RAW_REQUEST_BYTES]; /* the test's own copy of it, by raw_look */
     size_t request_bytes, head_bytes;
 };
 
@@ -75,6 +78,7 @@ static inline raw_server *raw_server_start(raw_serve_fn serve) {
     raw_server *s = calloc(1, sizeof *s);
     if (!s) abort();
     s->serve = serve;
+    pthread_mutex_init(&s->mutex, NULL);
     s->listener = raw_listen(&s->port);
     if (pthread_create(&s->acceptor, NULL, raw_acceptor_main, s) != 0) abort();
     return s;
@@ -89,6 +93,7 @@ static inline void raw_server_stop(raw_server *s) {
         pthread_join(s->threads[i], NULL);
         close(s->fds[i]);
     }
+    pthread_mutex_destroy(&s->mutex);
     free(s);
 }
 
@@ -100,22 +105,44 @@ static inline size_t raw_content_length(const char *head) {
     return 0;
 }
 
-/* The next request, head and body, into s->request. False when the other end is gone. */
-static inline bool raw_read_request(raw_server *s, int fd) {
+/* Reads a request, head and body, into `bytes`; 0 when the other end is gone. */
+static inline size_t raw_receive(int fd, char *bytes) {
     size_t size = 0, needed = SIZE_MAX;
-    while (size < needed && size + 1 < sizeof s->request) {
-        ssize_t n = recv(fd, s->request + size, sizeof s->request - 1 - size, 0);
-        if (n <= 0) return false;
+    while (size < needed && size + 1 < RAW_REQUEST_BYTES) {
+        ssize_t n = recv(fd, bytes + size, RAW_REQUEST_BYTES - 1 - size, 0);
+        if (n <= 0) return 0;
         size += (size_t)n;
-        s->request[size] = '\0';
-        const char *end = strstr(s->request, "\r\n\r\n");
-        if (!end) continue;
-        s->head_bytes = (size_t)(end + 4 - s->request);
-        needed = s->head_bytes + raw_content_length(s->request);
+        bytes[size] = '\0';
+        const char *end = strstr(bytes, "\r\n\r\n");
+        if (end) needed = (size_t)(end + 4 - bytes) + raw_content_length(bytes);
     }
-    s->request_bytes = size;
-    atomic_fetch_add(&s->n_requests, 1);
-    return true;
+    return size;
+}
+
+static inline bool raw_read_request(raw_server *s, int fd) {
+    char *bytes = malloc(RAW_REQUEST_BYTES);
+    if (!bytes) abort();
+    size_t size = raw_receive(fd, bytes);
+    if (size) {
+        pthread_mutex_lock(&s->mutex);
+        memcpy(s->last, bytes, size + 1);
+        s->last_bytes = size;
+        pthread_mutex_unlock(&s->mutex);
+        atomic_fetch_add(&s->n_requests, 1);
+    }
+    free(bytes);
+    return size > 0;
+}
+
+/* Called by the test when the answer has arrived: the request that was answered, in s->request. */
+static inline const char *raw_look(raw_server *s) {
+    pthread_mutex_lock(&s->mutex);
+    memcpy(s->request, s->last, s->last_bytes + 1);
+    s->request_bytes = s->last_bytes;
+    pthread_mutex_unlock(&s->mutex);
+    const char *end = strstr(s->request, "\r\n\r\n");
+    s->head_bytes = end ? (size_t)(end + 4 - s->request) : 0;
+    return s->request;
 }
 
 static inline void raw_send(int fd, const char *bytes, size_t size) {
