@@ -14,7 +14,8 @@ n_cores() { nproc 2>/dev/null || echo 2; }
 # ---- packages -------------------------------------------------------------------------------------------------------
 #
 # One row each: set | how to see that it is there | Debian/Ubuntu package | what it is for.
-# `command X`: X is in PATH, however it came there. `package`: dpkg knows the package as installed.
+# `command X`: X is in PATH, however it came there. `package`: dpkg knows the package as installed. `debian X`: as `command X`,
+# but Ubuntu, which has it as a snap only, does without.
 # The names are the same on Debian 12 and 13 and Ubuntu 22.04 and 24.04.
 PACKAGES='
 build | command gcc        | gcc              | compiles C
@@ -34,6 +35,7 @@ build | package            | libmicrohttpd-dev | HTTP server
 build | package            | libssl-dev       | signatures of webhooks
 test  | package            | libcmocka-dev    | unit tests
 test  | command python3    | python3          | reads test results; an independent judge of JSON and PNG
+test  | debian chromium    | chromium         | shows the playground
 test  | package            | python3-venv     | a place of its own for the runpod client, a judge of what is served
 check | command python3    | python3          | runs the checks in tools/lint
 check | command cppcheck   | cppcheck         | static analysis
@@ -52,9 +54,12 @@ is_installed() { # package
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
+is_ubuntu() { grep -q '^ID=ubuntu' /etc/os-release 2>/dev/null; }
+
 is_there() { # probe package
     case $1 in
     "command "*) command -v "${1#command }" >/dev/null ;;
+    "debian "*) command -v "${1#debian }" >/dev/null || is_ubuntu ;;
     *) is_installed "$2" ;;
     esac
 }
@@ -121,7 +126,7 @@ apt_knows() { # package
 apt_failed() { # package...
     tail -n 15 "$log" >&2
     say "apt-get could not install: $*"
-    if grep -q '^ID=ubuntu' /etc/os-release 2>/dev/null; then
+    if is_ubuntu; then
         say "libdnnl-dev and others are in Ubuntu's 'universe': add-apt-repository universe"
     fi
     exit 1
