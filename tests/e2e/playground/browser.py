@@ -64,7 +64,7 @@ class Browser:
             [find_chromium(), "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu",
              "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions", "--disable-background-networking",
              "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--mute-audio", "--force-color-profile=srgb",
-             "--user-data-dir=" + self.folder, "about:blank"],
+             "--window-size=1400,1100", "--user-data-dir=" + self.folder, "about:blank"],
             preexec_fn=connect, pass_fds=(3, 4), start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         os.close(child_in)
