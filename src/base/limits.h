@@ -59,6 +59,12 @@
 /* What we send: a job's answer (TT_MAX_JOB_OUTPUT_BYTES) with room for its envelope; far below libcurl's 2^63. */
 #define TT_MAX_REQUEST_BODY_BYTES (2 * TT_GIB)
 
+/* Object storage, by S3's own rules: keys of 1024 bytes; bucket names of 255 at most before 2018. AWS secrets have 40
+ * characters, those of its kin up to some hundred. */
+#define TT_MAX_S3_KEY_BYTES    1024
+#define TT_MAX_S3_BUCKET_BYTES 255
+#define TT_MAX_S3_SECRET_BYTES 512
+
 /* A log message: what the platform's own SDK keeps of one (runpod.md 1.14). */
 #define TT_MAX_LOG_BYTES 4096
 

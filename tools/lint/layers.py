@@ -27,7 +27,7 @@ LIBRARIES = {  # header prefix: the places that may include it
     "json-c/": ("base", "app", "api", "worker", "job"),
     "curl/": ("net",),
     "microhttpd.h": ("net",),
-    "openssl/": ("api",),
+    "openssl/": ("net", "api"),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
 
