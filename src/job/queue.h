@@ -3,7 +3,8 @@
  *
  * Any thread may call anything. Times are milliseconds of the monotonic clock that the caller passes as now_ms (tests own
  * the clock). Claims are fenced: a claim returns an attempt number, and whoever reports on a job gives it back; a report of
- * an older attempt, or on a job that has ended, is answered TT_E_NOT_FOUND and changes nothing.
+ * an older attempt, or on a job that has ended, is answered TT_E_NOT_FOUND and changes nothing. (Attempts count from 1 for each
+ * submission: do not give a forgotten job's id to a new one while a worker may still report on the old.)
  *
  * A deadline holds from its millisecond on, swept or not: whatever would change a job first times it out when it is due (a late
  * report is fenced). get, take_stream and counts never change a job and cause no events. Each attempt has the whole

@@ -9,6 +9,7 @@
  * the listener has returned. Nothing is told while a change is half done, and nothing twice.
  *
  * The records are reserved before the change, so that a change is never without its events for lack of memory. */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -36,7 +37,8 @@ tt_status tt__events_reserve(tt__memory_queue *q, int n, tt_err *err) {
 void tt__events_add(tt__memory_queue *q, const tt__job *job, tt_queue_event what) {
     tt__event_line *line = &q->shared.events;
     tt__event *e = line->spare;
-    if (q->n_listeners == 0 || !e) return;
+    if (q->n_listeners == 0) return;
+    assert(e); /* reserved */
     line->spare = e->next;
     line->n_spare--;
     *e = (tt__event){.previous = line->last,

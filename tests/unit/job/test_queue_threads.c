@@ -6,7 +6,8 @@
 
 #include "unit/job/queue_help.h"
 
-enum { N_THREADS = 4, N_IDS = 24, N_OPERATIONS = 30000, N_EVENTS = TT_QUEUE_STOP + 1 };
+enum { N_THREADS = 4, N_OPERATIONS = 40000, N_RECENT = 24, N_EVENTS = TT_QUEUE_STOP + 1 };
+enum { MAX_JOBS = N_THREADS * N_OPERATIONS };
 
 typedef struct life { /* of one id, as told */
     atomic_int n_telling;
@@ -17,8 +18,9 @@ typedef struct life { /* of one id, as told */
 
 typedef struct world {
     tt_queue *q;
-    life lives[N_IDS];
-    atomic_int n_wrong;
+    life lives[MAX_JOBS];        /* ids are never used again, as on the platform */
+    atomic_int recent[N_RECENT]; /* what the threads meet at */
+    atomic_int n_ids, n_wrong;
     atomic_llong now_ms, n_submitted, n_retried, n_finished, n_purged, n_told[N_EVENTS];
 } world;
 
@@ -156,14 +158,18 @@ static void take_and_look(worker *k, const char *id, int64_t now_ms) {
         atomic_fetch_add(&k->w->n_wrong, 1);
     tt_job_view_release(&v);
     q->counts(q, now_ms, &counts);
-    if (counts.in_queue < 0 || counts.in_progress < 0 ||
-        counts.in_queue + counts.in_progress > N_IDS)
+    if (counts.in_queue < 0 || counts.in_progress < 0 || counts.stored_bytes < 0)
         atomic_fetch_add(&k->w->n_wrong, 1);
 }
 
-static void submit_some(worker *k, const char *id, int64_t now_ms) {
-    if (submit_with(k->w->q, id, 1 + choose(k, 200), 1 + choose(k, 400), now_ms, NULL) == TT_OK)
-        atomic_fetch_add(&k->w->n_submitted, 1);
+static void submit_some(worker *k, int64_t now_ms) {
+    char id[TT_JOB_ID_BYTES];
+    int i = atomic_fetch_add(&k->w->n_ids, 1);
+    snprintf(id, sizeof id, "j%d", i);
+    if (submit_with(k->w->q, id, 1 + choose(k, 200), 1 + choose(k, 400), now_ms, NULL) != TT_OK)
+        return;
+    atomic_fetch_add(&k->w->n_submitted, 1);
+    atomic_store(&k->w->recent[choose(k, N_RECENT)], i);
 }
 
 static void retry_some(worker *k, const char *id, int64_t now_ms) {
@@ -180,10 +186,10 @@ static void act(worker *k) {
     tt_queue *q = k->w->q;
     char id[TT_JOB_ID_BYTES];
     int64_t now_ms = atomic_fetch_add(&k->w->now_ms, choose(k, 2));
-    snprintf(id, sizeof id, "j%d", choose(k, N_IDS));
+    snprintf(id, sizeof id, "j%d", atomic_load(&k->w->recent[choose(k, N_RECENT)]));
     int what = choose(k, 64);
     if (what < 20)
-        submit_some(k, id, now_ms);
+        submit_some(k, now_ms);
     else if (what < 40)
         claim_and_work(k, now_ms);
     else if (what < 50)
@@ -209,7 +215,7 @@ static void *run(void *worker_pointer) {
 static void check_end(world *w) {
     tt_queue_counts c;
     int64_t n_begun = 0, n_ended = 0;
-    for (int i = 0; i < N_IDS; i++) {
+    for (int i = 0; i < MAX_JOBS; i++) {
         assert_false(w->lives[i].is_live);
         assert_int_equal(w->lives[i].n_begun, w->lives[i].n_ended);
         n_begun += w->lives[i].n_begun;
@@ -227,7 +233,7 @@ static void many_threads_keep_every_promise(void **state) {
     (void)state;
     static world w;
     worker workers[N_THREADS];
-    w.q = new_queue(&(tt_queue_memory_options){.retention_ms = 100, .max_waiting = N_IDS / 2});
+    w.q = new_queue(&(tt_queue_memory_options){.retention_ms = 100, .max_waiting = N_RECENT / 2});
     assert_int_equal(w.q->listen(w.q, hear, &w, NULL), TT_OK);
     assert_int_equal(w.q->listen(w.q, meddle, &w, NULL), TT_OK);
     for (int i = 0; i < N_THREADS; i++) {
