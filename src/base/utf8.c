@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include <string.h>
-
 static size_t length_from_lead(unsigned char lead) {
     if (lead < 0x80) return 1;
     if (lead < 0xc2) return 0; /* a continuation byte, or the overlong C0, C1 */

@@ -124,9 +124,9 @@ static curl_socket_t on_socket_wanted(void *context, curlsocktype purpose,
         t->was_refused = true;
         return CURL_SOCKET_BAD;
     }
-    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-    t->socket_errno = fd < 0 ? errno : 0;
-    return fd < 0 ? CURL_SOCKET_BAD : fd;
+    curl_socket_t fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    t->socket_errno = fd == CURL_SOCKET_BAD ? errno : 0;
+    return fd; /* libcurl's, who closes it */
 }
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
  *
  * Watches lie in a table by descriptor. An event carries the number of the watch it was meant for, so an event that was
  * fetched before its watch was taken back (or its descriptor closed and given to another) finds nobody. */
-#include "net/loop_parts.h"
+#include "net/loop.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -22,6 +22,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "net/loop_parts.h"
 #include "net/timers.h"
 
 enum {

@@ -591,7 +591,7 @@ static void a_connection_that_does_not_come_ends_at_its_deadline(void **state) {
                                   .sin_port = htons((uint16_t)port)};
     for (int i = 0; i < N_TO_FILL; i++) {
         fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        connect(fillers[i], (struct sockaddr *)&address, sizeof address);
+        (void)!connect(fillers[i], (struct sockaddr *)&address, sizeof address);
     }
     snprintf(url, sizeof url, "http://127.0.0.1:%d/", port);
     tt_http_request request = {.method = "GET", .url = url, .connect_timeout_ms = 150};
@@ -608,7 +608,7 @@ static void serve_reset(raw_server *s, int fd) {
     usleep(20 * 1000);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
-    connect(fd, &nowhere, sizeof nowhere); /* dissolves the connection: a reset */
+    (void)!connect(fd, &nowhere, sizeof nowhere); /* dissolves the connection: a reset */
 }
 
 static void a_reset_in_the_middle_is_told(void **state) {
@@ -923,7 +923,7 @@ static void serve_no_tls(raw_server *s, int fd) {
     if (recv(fd, hello, sizeof hello, 0) <= 0) return;
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     raw_send(fd, RECORD, sizeof RECORD - 1);
-    connect(fd, &nowhere, sizeof nowhere); /* dissolves the connection */
+    (void)!connect(fd, &nowhere, sizeof nowhere); /* dissolves the connection */
 }
 
 static void a_tls_peer_that_vanishes_raises_no_signal(void **state) {
