@@ -17,15 +17,24 @@ typedef struct member {
     size_t value_size;
 } member;
 
-/* Names are compared as they are meant: "\u0069d" is "id". */
-static bool is_named(const member *m, const char *name) {
-    if (!memchr(m->name, '\\', m->name_size))
-        return m->name_size == strlen(name) && memcmp(m->name, name, m->name_size) == 0;
+/* Room for the longest name that is ours, "webhook"; written with escapes it has 42 bytes. */
+enum { NAME_BYTES = 8, MAX_RAW_NAME_BYTES = 42 };
+
+/* The name as it is meant ("\u0069d" is "id"), or "" when it cannot be one of ours. */
+static tt_status decode_name(const member *m, char out[NAME_BYTES], tt_err *err) {
     json_object *decoded = NULL;
-    if (tt_json_parse(m->name - 1, m->name_size + 2, &decoded, NULL) != TT_OK) return false;
-    bool is_equal = strcmp(json_object_get_string(decoded), name) == 0;
+    out[0] = '\0';
+    if (m->name_size > MAX_RAW_NAME_BYTES) return TT_OK;
+    if (!memchr(m->name, '\\', m->name_size)) {
+        if (m->name_size < NAME_BYTES)
+            snprintf(out, NAME_BYTES, "%.*s", (int)m->name_size, m->name);
+        return TT_OK;
+    }
+    TT_TRY(tt_json_parse(m->name - 1, m->name_size + 2, &decoded, err));
+    const char *name = json_object_get_string(decoded);
+    if (strlen(name) < NAME_BYTES) snprintf(out, NAME_BYTES, "%s", name);
     json_object_put(decoded);
-    return is_equal;
+    return TT_OK;
 }
 
 /* ---- policy ------------------------------------------------------------------------------------------------------ */
@@ -135,17 +144,16 @@ static tt_status walk(const char *text, size_t size, tt__body *body, gap *cut, b
     const char *previous_end = NULL;
     bool is_cut_open = false;
     while (tt_json_next_member(text, size, &at, &m.name, &m.name_size, &m.value, &m.value_size)) {
+        char name[NAME_BYTES];
+        TT_TRY(decode_name(&m, name, err));
         if (is_cut_open) cut->to = m.name - 1, is_cut_open = false;
-        if (is_named(&m, "input")) *has_input = true;
-        if (is_named(&m, "policy")) TT_TRY(read_policy(&m, body, err));
-        if (is_named(&m, "webhook")) TT_TRY(read_webhook(&m, body, err));
-        if (is_named(&m, "id")) {
-            cut->from = m.name - 1;
-            is_cut_open = true;
-        } else {
+        if (strcmp(name, "input") == 0) *has_input = true;
+        if (strcmp(name, "policy") == 0) TT_TRY(read_policy(&m, body, err));
+        if (strcmp(name, "webhook") == 0) TT_TRY(read_webhook(&m, body, err));
+        if (strcmp(name, "id") == 0)
+            *cut = (gap){m.name - 1, m.value + m.value_size}, is_cut_open = true;
+        else
             previous_end = m.value + m.value_size;
-        }
-        if (is_cut_open) cut->to = m.value + m.value_size;
     }
     if (is_cut_open && previous_end) cut->from = previous_end;
     return TT_OK;

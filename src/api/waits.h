@@ -9,7 +9,7 @@
  * Waits of the kind TT__WAIT_EVENTS are not taken by a job's events but marked dirty; only the loop's thread takes them, so
  * there the pointers of take_dirty and all_events stay valid until it does.
  *
- * One mutex; every call is short: take_job walks one chain of the hash table, deadlines are a heap. About 350 bytes a wait. Any
+ * One mutex; every call is short: take_job walks one chain of the hash table, deadlines are a heap. About 300 bytes a wait. Any
  * thread unless said otherwise. */
 #ifndef TT_API_WAITS_H
 #define TT_API_WAITS_H
