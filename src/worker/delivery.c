@@ -68,8 +68,9 @@ static void wait_or_expire(tt_delivery *d, int status, int64_t retry_after_ms) {
         end(d, TT_DELIVERY_EXPIRED, status);
 }
 
-static bool is_worth_another_try(int status) {
-    return tt_http_is_retryable(status) || status == 401 || status == 403;
+static bool is_worth_another_try(const tt_delivery *d, int status) {
+    bool is_forbidden = status == 401 || status == 403;
+    return tt_http_is_retryable(status) || (is_forbidden && d->options.retries_forbidden);
 }
 
 static void on_response(void *context, const tt_http_response *response) {
@@ -80,7 +81,7 @@ static void on_response(void *context, const tt_http_response *response) {
         snprintf(d->reason, sizeof d->reason, "%s", response->message);
     else
         snprintf(d->reason, sizeof d->reason, "HTTP %d", status);
-    if (response->failure != TT_OK || is_worth_another_try(status))
+    if (response->failure != TT_OK || is_worth_another_try(d, status))
         wait_or_expire(d, status, response->retry_after_ms);
     else if (status < 400)
         end(d, TT_DELIVERY_DELIVERED, status);

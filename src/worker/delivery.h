@@ -4,10 +4,10 @@
  *     404, 410                          GONE       nobody knows the job any more
  *     other 4xx                         REFUSED    the same body would be refused again
  *     408, 425, 429, 5xx, network,      tried again after a back-off with jitter (Retry-After where there is one)
- *     401, 403                          until the patience is over: EXPIRED
+ *     401, 403 when asked to            until the patience is over: EXPIRED
  *
- * 401 and 403 are tried again because keys are exchanged while workers run; the reference loses the result then, as it does
- * after 429 and three failures (runpod.md 1.5). All calls: the loop's thread. */
+ * The platform's 401 and 403 are tried again because keys are exchanged while workers run; the reference loses the result
+ * then, as it does after 429 and three failures (runpod.md 1.5). All calls: the loop's thread. */
 #ifndef TT_WORKER_DELIVERY_H
 #define TT_WORKER_DELIVERY_H
 
@@ -39,6 +39,7 @@ typedef struct tt_delivery_options {
     const char *const *headers; /* NULL-terminated; copied */
     const tt_http_piece *body;  /* array copied, bytes borrowed until the end */
     int n_body;
+    bool retries_forbidden; /* 401, 403 */
     int64_t patience_ms;
     int64_t
         retry_base_ms; /* the first pause is about that, the longest TT_DELIVERY_CAP times as much */

@@ -195,6 +195,7 @@ static tt_status read_logging(const reader *r, tt_environment *e) {
 static tt_status read_bucket(const reader *r, tt_environment *e) {
     bool is_complete = is_set(r, "BUCKET_ENDPOINT_URL") && is_set(r, "BUCKET_ACCESS_KEY_ID") &&
                        is_set(r, "BUCKET_SECRET_ACCESS_KEY");
+    TT_TRY(read_text(r, "BUCKET_NAME", "", &e->bucket_name));
     if (!is_complete) {
         TT_TRY(copy_span(r, "", "", 0, &e->bucket_url));
         TT_TRY(copy_span(r, "", "", 0, &e->bucket_key_id));
@@ -271,5 +272,6 @@ void tt_environment_release(tt_environment *e) {
     tt_free(e->bucket_url);
     tt_free(e->bucket_key_id);
     tt_free(e->bucket_secret);
+    tt_free(e->bucket_name);
     *e = (tt_environment){.log_level = TT_LOG_INFO};
 }

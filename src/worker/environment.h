@@ -31,6 +31,7 @@ typedef struct tt_environment { /* strings are owned by the struct; "" when not 
     bool checks_network; /* off unless asked for */
     /* Storage for results that are too large (BUCKET_*); "" when not all three are set. */
     char *bucket_url, *bucket_key_id, *bucket_secret;
+    char *bucket_name; /* BUCKET_NAME; "": the endpoint's URL names it */
 
     /* TINTYPE_DELIVERY_PATIENCE_MS: how long after its end a result is offered again and again. */
     int64_t delivery_patience_ms;

@@ -31,6 +31,7 @@ static void remove_task(tt__task *task) {
     tt__task_free(task);
     if (was_leftover && !p->is_draining) tt__next_leftover(p);
     tt__check_drained(p);
+    tt__unfit_check(p);
 }
 
 void tt__task_forget(tt__task *task) {
@@ -64,6 +65,14 @@ static void leave_task(tt__task *task, const char *reason) {
 
 static const char OUT_OF_MEMORY[] = "{\"error\": \"the worker ran out of memory\"}";
 
+/* What stands in the spool follows: a worker that takes over must not try the large body again. */
+static void respool(tt__task *task) {
+    tt_spool *spool = task->platform->spool;
+    if (!task->end.entry) return;
+    tt_spool_remove(spool, task->end.entry);
+    task->end.entry = tt_spool_put(spool, &task->facts, &task->end.body);
+}
+
 static void set_error(tt__task *task, const char *sentence) {
     tt_err err;
     tt_wire_release(&task->end.body);
@@ -72,22 +81,55 @@ static void set_error(tt__task *task, const char *sentence) {
     task->end.is_small = true;
     if (tt_wire_error(&task->end.body, sentence, task->end.stops_pod, &err) != TT_OK)
         tt_wire_text(&task->end.body, OUT_OF_MEMORY);
+    respool(task);
 }
 
-static void set_size_error(tt__task *task, size_t size_bytes, const char *limit) {
-    char sentence[256];
-    snprintf(sentence, sizeof sentence,
-             "the result has %zu bytes; %s. Set BUCKET_ENDPOINT_URL, BUCKET_ACCESS_KEY_ID and "
-             "BUCKET_SECRET_ACCESS_KEY to have such results uploaded",
-             size_bytes, limit);
+static void set_size_error(tt__task *task, const char *reason) {
+    bool has_bucket = task->platform->environment->bucket_url[0] != '\0';
+    size_t size = task->end.body.size_bytes;
+    char sentence[512];
+    if (has_bucket)
+        snprintf(
+            sentence, sizeof sentence,
+            "the result has %zu bytes, more than the platform takes, and could not be uploaded: "
+            "%s",
+            size, reason);
+    else
+        snprintf(sentence, sizeof sentence,
+                 "the result has %zu bytes; %s. Set BUCKET_ENDPOINT_URL, BUCKET_ACCESS_KEY_ID and "
+                 "BUCKET_SECRET_ACCESS_KEY to have such results uploaded",
+                 size, reason);
     set_error(task, sentence);
 }
 
+void tt__task_uploaded(tt__task *task, const char *link, const char *reason) {
+    const tt_final end = {.stops_pod = task->end.stops_pod};
+    size_t size = task->end.output ? task->end.output->size : task->end.body.size_bytes;
+    tt_wire_body body;
+    tt_err err;
+    if (link && tt_wire_link(&body, link, size, &end, &err) == TT_OK) {
+        tt_log_write(task->platform->log, TT_LOG_INFO, task->facts.job_id,
+                     "The result was uploaded; the platform gets a link.");
+        tt_wire_release(&task->end.body);
+        task->end.body = body;
+        task->end.is_small = true;
+        respool(task);
+    } else {
+        tt_log_write(task->platform->log, TT_LOG_ERROR, task->facts.job_id,
+                     "The result could not be uploaded: %s.", link ? err.message : reason);
+        set_size_error(task, link ? err.message : reason);
+    }
+    tt__task_try_end(task);
+}
+
+/* Upload or error; `limit` says what is in the way. */
 static void shrink(tt__task *task, const char *limit) {
-    size_t size = task->end.body.size_bytes;
+    tt_err err;
     tt_log_write(task->platform->log, TT_LOG_WARN, task->facts.job_id,
-                 "The result has %zu bytes; %s.", size, limit);
-    set_size_error(task, size, limit);
+                 "The result has %zu bytes; %s.", task->end.body.size_bytes, limit);
+    if (tt__task_upload(task, &err) == TT_OK) return;
+    bool has_bucket = task->platform->environment->bucket_url[0] != '\0';
+    set_size_error(task, has_bucket ? err.message : limit);
     tt__task_try_end(task);
 }
 
@@ -162,6 +204,7 @@ static tt_status post(tt__task *task, tt_err *err) {
                                          .headers = headers.lines,
                                          .body = task->end.body.pieces,
                                          .n_body = task->end.body.n_pieces,
+                                         .retries_forbidden = true,
                                          .patience_ms = patience_ms(p),
                                          .retry_base_ms = p->environment->retry_base_ms,
                                          .done = on_end_done,

@@ -158,6 +158,7 @@ void tt__stop_start(tt_platform *p);
 void tt__stop_cancel(tt_platform *p);
 void tt__ping_start(tt_platform *p);
 void tt__ping_cancel(tt_platform *p);
+void tt__unfit_check(tt_platform *p); /* after a task left the table */
 
 /* platform_progress.c: what is said while a job runs */
 void tt__task_progress(tt__task *task, tt_blob *value);
@@ -178,8 +179,13 @@ void tt__task_try_end(tt__task *task);
 void tt__task_forget(tt__task *task);
 /* The worker ends: what cannot be delivered soon is left on disk. */
 void tt__task_hurry(tt__task *task);
+/* The upload of its output ended: where it can be read, or NULL and why not. */
+void tt__task_uploaded(tt__task *task, const char *link, const char *reason);
 /* Leaves its result on disk, if it has one; false when it could not. One that is on disk needs no mark; a job that still
  * runs, or whose result is lost, keeps its mark, so that the next worker at least reports it. */
 bool tt__task_leave(tt__task *task);
+
+/* platform_upload.c: begins the upload of the task's output; tt__task_uploaded follows, unless it fails. */
+tt_status tt__task_upload(tt__task *task, tt_err *err);
 
 #endif

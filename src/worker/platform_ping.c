@@ -68,23 +68,29 @@ void tt__ping_start(tt_platform *p) {
 
 /* ---- unfit ------------------------------------------------------------------------------------------------------- */
 
-static void end_unfit(tt_platform *p) {
+/* Once the platform knows, and has what the jobs that ended with it said; or after the time is over. */
+void tt__unfit_check(tt_platform *p) {
+    if (!p->ping.unfit_done || p->ping.unfit || p->tasks.n > 0) return;
     void (*done)(void *context) = p->ping.unfit_done;
     p->ping.unfit_done = NULL;
-    if (done) done(p->ping.unfit_context);
+    tt_loop_timer_cancel(p->loop, p->ping.unfit_timer);
+    p->ping.unfit_timer = NULL;
+    done(p->ping.unfit_context);
 }
 
 static void on_unfit_response(void *context, const tt_http_response *response) {
     tt_platform *p = context;
     (void)response; /* nothing depends on it: the worker ends */
     p->ping.unfit = NULL;
-    end_unfit(p);
+    tt__unfit_check(p);
 }
 
 static void on_unfit_timer(void *context) {
     tt_platform *p = context;
+    void (*done)(void *context) = p->ping.unfit_done;
     p->ping.unfit_timer = NULL;
-    end_unfit(p);
+    p->ping.unfit_done = NULL;
+    if (done) done(p->ping.unfit_context);
 }
 
 static tt_status send_unfit(tt_platform *p, const char *check, const char *reason, tt_err *err) {
@@ -105,10 +111,14 @@ void tt_platform_report_unfit(tt_platform *p, const char *check, const char *rea
     tt_err err;
     p->ping.unfit_done = done;
     p->ping.unfit_context = context;
-    if (send_unfit(p, check, reason, &err) == TT_OK) return;
-    tt_log_write(p->log, TT_LOG_WARN, NULL, "The platform is not told: %s", err.message);
-    if (tt_loop_timer(p->loop, 0, on_unfit_timer, p, &p->ping.unfit_timer, NULL) != TT_OK)
-        end_unfit(p);
+    tt__take_cancel(p);
+    p->is_draining = p->has_told_drained = true; /* nobody listens to that any more */
+    tt_status status = send_unfit(p, check, reason, &err);
+    if (status != TT_OK)
+        tt_log_write(p->log, TT_LOG_WARN, NULL, "The platform is not told: %s", err.message);
+    int64_t wait_ms = status == TT_OK || p->tasks.n > 0 ? UNFIT_TIMEOUT_MS : 0;
+    if (tt_loop_timer(p->loop, wait_ms, on_unfit_timer, p, &p->ping.unfit_timer, NULL) != TT_OK)
+        on_unfit_timer(p);
 }
 
 void tt__ping_cancel(tt_platform *p) {

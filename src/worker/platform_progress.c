@@ -135,6 +135,7 @@ static tt_status deliver_chunk(tt__task *task, tt_err *err) {
                                          .headers = headers.lines,
                                          .body = task->stream.body.pieces,
                                          .n_body = task->stream.body.n_pieces,
+                                         .retries_forbidden = true,
                                          .patience_ms = tt__pauses(p, TT__CHUNK_PATIENCE),
                                          .retry_base_ms = p->environment->retry_base_ms,
                                          .done = on_chunk_done,

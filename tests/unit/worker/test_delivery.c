@@ -95,6 +95,7 @@ static tt_delivery *start(const char *const *answers, int64_t patience_ms) {
                                          .headers = HEADERS,
                                          .body = BODY,
                                          .n_body = 3,
+                                         .retries_forbidden = true,
                                          .patience_ms = patience_ms,
                                          .retry_base_ms = 1,
                                          .done = note};
