@@ -1,6 +1,7 @@
 /* One job of the queue in memory: what it owns, when it is due, and how it looks from outside. Knows no lock and no
  * list. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"

@@ -2,7 +2,9 @@
  * an order that a job can live; at the end every job that began has ended, exactly once. Meant for ThreadSanitizer as well:
  * what the listener keeps per job is plain memory, ordered by nothing but the queue's promise. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "unit/job/queue_help.h"
 
