@@ -1,5 +1,9 @@
 /* HTTP requests on a tt_loop (libcurl multi): many at once, kept-alive connections, each with a deadline.
  *
+ * What is sent is what was given, plus Host, Accept and Content-Length. Accept-Encoding is obeyed: the body arrives unpacked.
+ * Bodies are never sent in chunks and never wait for "100 Continue". HTTP/1.1; libcurl's proxy variables are honoured, but
+ * not for public_only.
+ *
  * A transfer ends in exactly one callback on the loop's thread, unless it was cancelled. HTTP statuses are not errors
  * here: status is the number, failure is for what never became a response. No retries: policy lives with the caller
  * (backoff.h). Headers, bodies and URLs are never logged. */
@@ -19,9 +23,9 @@ typedef struct tt_http_piece { /* a body is sent from where its pieces lie, with
 
 typedef struct tt_http_request {
     const char *method; /* "GET", "POST", ... */
-    const char *url;    /* copied */
+    const char *url;    /* copied; tt_url_check's rules */
     const char *const *
-        headers; /* "Name: value", NULL-terminated, copied; NULL: none. "Name;" sends an empty value */
+        headers; /* "Name: value", NULL-terminated, copied; NULL: none. "Name;" sends an empty value. Not Content-Length */
     const tt_http_piece
         *body; /* the array is copied, the bytes are borrowed until the callback or the cancel */
     int n_body;
@@ -38,11 +42,11 @@ enum { TT_HTTP_DEFAULT_TIMEOUT_MS = 600 * 1000, TT_HTTP_DEFAULT_CONNECT_MS = 10 
 /* Borrowed for the callback. Redirects are not followed: a 3xx is a response like any other. */
 typedef struct tt_http_response {
     tt_status
-        failure; /* TT_OK: there was a response. TT_E_IO: network, time-out; TT_E_FORMAT: too large, not HTTP */
+        failure; /* TT_OK: there was a response. TT_E_IO: network, time-out; TT_E_FORMAT: too large, not HTTP; TT_E_NOMEM */
     const char *message;      /* of the failure: one sentence without URL or credentials */
     int status;               /* 200... ; 0 on failure */
     const char *content_type; /* "" when absent */
-    const char *location;     /* "" when absent */
+    const char *location;     /* "" when absent; of a 3xx made absolute, otherwise as it was sent */
     int64_t retry_after_ms;   /* -1 when absent or a date */
     const char *body;         /* NUL-terminated */
     size_t body_bytes;
@@ -53,7 +57,7 @@ typedef void (*tt_http_done_fn)(void *context, const tt_http_response *response)
 /* *out may be NULL when nobody will cancel; it is valid until the callback returns. */
 tt_status tt_http_send(tt_loop *loop, const tt_http_request *request, tt_http_done_fn done,
                        void *context, tt_http_transfer **out, tt_err *err);
-/* The callback will not come; the connection is closed. NULL is fine. */
+/* The callback will not come; the connection is closed. NULL is fine. Inside its own callback it does nothing. */
 void tt_http_cancel(tt_loop *loop, tt_http_transfer *transfer);
 
 #endif

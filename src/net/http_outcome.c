@@ -65,7 +65,7 @@ static void fail_by_us(const tt_http_transfer *t, tt_err *err) {
 }
 
 static void fail(const tt_http_transfer *t, CURLcode code, tt_err *err) {
-    if (code == CURLE_COULDNT_CONNECT) {
+    if (code == CURLE_COULDNT_CONNECT || (code == CURLE_ABORTED_BY_CALLBACK && t->was_refused)) {
         fail_connect(t, err);
         return;
     }

@@ -52,6 +52,13 @@ static void pipe_guard_end(const pipe_guard *g) {
 
 static void on_socket_ready(void *context, int fd, uint32_t events);
 
+/* NULL for libcurl's own handles. */
+static tt_http_transfer *transfer_of(CURL *easy) {
+    char *private = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
+    return (tt_http_transfer *)(void *)private;
+}
+
 static uint32_t epoll_events_of(int what) {
     switch (what) {
     case CURL_POLL_IN:
@@ -64,11 +71,9 @@ static uint32_t epoll_events_of(int what) {
     return 0; /* CURL_POLL_REMOVE, CURL_POLL_NONE */
 }
 
-/* libcurl gives up all transfers of a pool when this says no, so it never does: the one transfer is failed instead. Handles
- * of libcurl's own have no transfer. */
+/* libcurl gives up all transfers of a pool when this says no, so it never does: the one transfer is failed instead. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *unused) {
     tt__http_pool *pool = context;
-    tt_http_transfer *t = NULL;
     (void)unused;
     uint32_t events = epoll_events_of(what);
     if (events == 0) {
@@ -76,7 +81,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
         return 0;
     }
     if (tt__loop_watch_io(pool->loop, fd, events, on_socket_ready, pool, NULL) == TT_OK) return 0;
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&t);
+    tt_http_transfer *t = transfer_of(easy);
     if (t) t->is_unwatched = pool->has_unwatched = true;
     return 0;
 }
@@ -125,13 +130,11 @@ tt_status tt__http_pool_add(tt__http_pool *pool, tt_http_transfer *t, tt_err *er
 }
 
 static tt_http_transfer *next_ended(tt__http_pool *pool, CURLcode *code) {
-    tt_http_transfer *t = NULL;
     int n_left;
     for (CURLMsg *m; (m = curl_multi_info_read(pool->multi, &n_left));) {
         if (m->msg != CURLMSG_DONE) continue;
         *code = m->data.result;
-        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-        return t;
+        return transfer_of(m->easy_handle);
     }
     return NULL;
 }

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -912,10 +913,11 @@ static void every_allocation_may_fail(void **state) {
     assert_true(n > 5);
 }
 
-/* A TLS record of a version that does not exist, then a reset. The client reads it and writes an alert, with write(2), into
- * a connection that is dead: SIGPIPE. */
+/* A TLS record that must be answered with an alert, the end of the stream, a reset. The client reads the record and answers
+ * with an alert into a connection that is dead; before libcurl 7.87 with write(2), which raises SIGPIPE. */
 static void serve_no_tls(raw_server *s, int fd) {
-    static const char RECORD[] = "\x16\x09\x09\x00\x04junk";
+    static const char RECORD[] =
+        "\x16\x03\x03\x00\x04\x02\x00\x00\x00"; /* a ServerHello of no bytes */
     const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
     char hello[4096];
@@ -923,6 +925,7 @@ static void serve_no_tls(raw_server *s, int fd) {
     if (recv(fd, hello, sizeof hello, 0) <= 0) return;
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     raw_send(fd, RECORD, sizeof RECORD - 1);
+    shutdown(fd, SHUT_WR);
     (void)!connect(fd, &nowhere, sizeof nowhere); /* dissolves the connection */
 }
 
@@ -942,6 +945,19 @@ static void a_tls_peer_that_vanishes_raises_no_signal(void **state) {
     }
     pthread_sigmask(SIG_BLOCK, NULL, &mask);
     assert_false(sigismember(&mask, SIGPIPE)); /* children inherit nothing */
+}
+
+/* Of this program: no proxy of the machine's, and descriptors for both ends of hundreds of connections. */
+static int prepare(void **state) {
+    static const char *const PROXIES[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
+                                          "ALL_PROXY",  "no_proxy",    "NO_PROXY"};
+    struct rlimit limit;
+    (void)state;
+    for (size_t i = 0; i < sizeof PROXIES / sizeof *PROXIES; i++) unsetenv(PROXIES[i]);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return -1;
+    if (limit.rlim_cur >= 3 * N_MANY) return 0;
+    limit.rlim_cur = limit.rlim_max < 3 * N_MANY ? limit.rlim_max : 3 * N_MANY;
+    return setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -989,5 +1005,5 @@ int main(void) {
         TEST(every_allocation_may_fail),
         TEST(a_tls_peer_that_vanishes_raises_no_signal),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, prepare, NULL);
 }
