@@ -21,13 +21,16 @@ typedef struct
  * platform may carry the same id, runpod.md 1.4). */
 typedef struct tt_source tt_source;
 struct tt_source { /* embedded first */
-    /* n_free slots are waiting for work, n_running jobs run: begin, resize or abort taking. Called on every change. */
+    /* n_free slots are waiting for work; n_running jobs were given and have not ended: begin, resize or abort taking. Called
+     * on every change, but not from inside itself: jobs may be given from within. */
     void (*slots)(tt_source *s, int n_free, int n_running);
     void (*progress)(tt_source *s, uint64_t key, tt_blob *value);
-    /* `sent` is called, maybe later, once the chunk is on its way or given up: the handler's next chunk waits for it. */
+    /* `sent` is called once, maybe after the job's end, when the chunk is on its way or given up: the handler waits for it
+     * before it is too many chunks ahead. A source that is freed need not call it. */
     void (*stream)(tt_source *s, uint64_t key, tt_blob *chunk, void (*sent)(void *context),
                    void *context);
-    /* Exactly once per job that was given, also after a cancel (then was_stopped: nobody waits for it). */
+    /* Exactly once per job that was given. was_stopped: it did not end by itself (cancelled, past its deadline, or handed back
+     * because the worker ends), and `final` is empty. May come from inside tt_dispatch_cancel. */
     void (*finish)(tt_source *s, uint64_t key, const tt_final *final, bool was_stopped);
     /* Stop taking at once; then tt_dispatch_source_drained as soon as nothing is left to deliver. */
     void (*drain)(tt_source *s);
