@@ -306,6 +306,20 @@ static size_t take_pending_unlocked(tt_http_exchange *x, char *to, size_t max) {
     return n;
 }
 
+/* Closes the connection from inside the reader. The documented way, to return END_WITH_ERROR (or, to a client without chunks,
+ * END_OF_STREAM), leaves the connection and its descriptor in libmicrohttpd's lists until the idle timeout, when epoll knows
+ * nothing of it because it was suspended. A failed write closes properly: so no more can be sent, and there is one more. */
+static ssize_t cut(tt_http_exchange *x, char *to) {
+    shutdown(x->slot->fd, SHUT_RDWR);
+    to[0] = ' ';
+    return 1;
+}
+
+static ssize_t finish_stream(tt_http_exchange *x, char *to) {
+    x->is_whole = true;
+    return x->is_http_1_0 ? cut(x, to) : MHD_CONTENT_READER_END_OF_STREAM;
+}
+
 /* MHD_ContentReaderCallback. */
 static ssize_t read_stream(void *cls, uint64_t position, char *to, size_t max) {
     tt_http_exchange *x = cls;
@@ -313,11 +327,11 @@ static ssize_t read_stream(void *cls, uint64_t position, char *to, size_t max) {
     (void)position;
     lock(x);
     if (x->shared.is_gone || x->shared.is_dropped) {
-        result = MHD_CONTENT_READER_END_WITH_ERROR;
+        result = cut(x, to);
     } else {
         result = (ssize_t)take_pending_unlocked(x, to, max);
         if (result == 0 && x->shared.phase == TT__HTTP_ENDED)
-            result = MHD_CONTENT_READER_END_OF_STREAM;
+            result = finish_stream(x, to);
         else if (result == 0)
             suspend_unlocked(x);
     }
@@ -325,11 +339,19 @@ static ssize_t read_stream(void *cls, uint64_t position, char *to, size_t max) {
     return result;
 }
 
+/* To a HEAD libmicrohttpd 0.9 would send the last chunk, which the client takes for its next answer. So such an answer is
+ * without chunks and ends with the connection. */
+static void avoid_chunks_for_head(const tt_http_exchange *x, struct MHD_Response *response) {
+    if (response && strcmp(x->method, MHD_HTTP_METHOD_HEAD) == 0)
+        MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
+}
+
 void tt_http_stream_begin(tt_http_exchange *x, const char *content_type, size_t max_pending_bytes,
                           tt_http_gone_fn on_gone, void *context) {
     struct MHD_Response *response = MHD_create_response_from_callback(
         MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, x, NULL);
     response = with_headers(x, response, content_type);
+    avoid_chunks_for_head(x, response);
     lock(x);
     x->shared.phase = TT__HTTP_STREAMING;
     x->shared.response = response; /* NULL: settle closes, and on_gone says so */

@@ -153,9 +153,11 @@ struct tt_http_exchange {
     char peer[56];        /* "[", INET6_ADDRSTRLEN, "]:65535" */
 
     /* the server thread's */
+    bool is_http_1_0;     /* no chunks: a stream ends with its connection */
     bool is_refused;      /* answered already, the rest of the body is thrown away */
+    bool is_whole;        /* the answer was sent to its end. For the log, as is status */
     size_t drained_bytes; /* of it */
-    int status;           /* queued; 0: none. For the log */
+    int status;           /* queued; 0: none */
 
     tt_buf answer_headers; /* the user's, until the answer: "name\0value\0" and so on */
 
@@ -164,7 +166,7 @@ struct tt_http_exchange {
         tt__http_phase phase;
         struct MHD_Connection *connection;
         bool is_suspended, is_gone, is_dropped;
-        atomic_bool is_telling; /* cleared without the mutex */
+        atomic_int is_telling; /* a bool, cleared without the mutex */
         pthread_t teller;
         struct MHD_Response *response; /* owned, until it is queued */
         int status;

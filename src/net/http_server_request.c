@@ -147,7 +147,8 @@ static bool is_refused_by_head(tt_http_exchange *x, struct MHD_Connection *conne
 }
 
 static enum MHD_Result begin(tt_http_server *server, struct MHD_Connection *connection,
-                             const char *url, const char *method, void **context) {
+                             const char *url, const char *method, const char *version,
+                             void **context) {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     refusal why = {0};
@@ -155,6 +156,7 @@ static enum MHD_Result begin(tt_http_server *server, struct MHD_Connection *conn
     tt_http_exchange *x = tt__http_exchange_new(server, connection, info->socket_context, method);
     if (!x) return MHD_NO;
     *context = x;
+    x->is_http_1_0 = version[0] == '\0' || strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
     atomic_store(&x->slot->deadline_ms, tt__http_now_ms() + server->head_ms);
     if (!is_refused_by_head(x, connection, url, &why)) return MHD_YES;
     if (has_body(x) && !tt_http_header(x, MHD_HTTP_HEADER_EXPECT)) return refuse_body(x, &why);
@@ -219,19 +221,18 @@ enum MHD_Result tt__http_on_request(void *cls, struct MHD_Connection *connection
                                     const char *upload_data, size_t *upload_size, void **context) {
     tt_http_exchange *x = *context;
     size_t size = *upload_size;
-    (void)version;
     *upload_size = 0;
-    if (!x) return begin(cls, connection, url, method, context);
+    if (!x) return begin(cls, connection, url, method, version, context);
     return size > 0 ? take_body(x, upload_data, size) : finish(x);
 }
 
-static void log_access(const tt_http_exchange *x, bool is_whole) {
+static void log_access(const tt_http_exchange *x) {
     const tt_log *log = x->server->options.log;
     if (!log || log->level < TT_LOG_DEBUG) return;
     tt_log_write(log, TT_LOG_DEBUG, NULL, "HTTP. method=%s path=%s status=%d ms=%lld peer=%s%s",
                  x->method, tt_http_path(x), x->status,
                  (long long)(tt__http_now_ms() - x->started_ms), x->peer,
-                 is_whole ? "" : " cut=true");
+                 x->is_whole ? "" : " cut=true");
 }
 
 void tt__http_on_completed(void *cls, struct MHD_Connection *connection, void **context,
@@ -244,7 +245,8 @@ void tt__http_on_completed(void *cls, struct MHD_Connection *connection, void **
     /* A kept connection may idle (libmicrohttpd counts that), and then owes a head in time. */
     atomic_store(&x->slot->deadline_ms, tt__http_now_ms() + server->idle_ms + server->head_ms);
     tt__http_unwatch(server, x->slot);
-    log_access(x, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK) x->is_whole = true;
+    log_access(x);
     tt__http_completed(x);
     tt__http_exchange_release(x);
 }

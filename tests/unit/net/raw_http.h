@@ -131,6 +131,11 @@ static inline bool raw_take_chunks(raw_client *c, tt_buf *to) {
     }
 }
 
+static inline void raw_take_rest(raw_client *c, tt_buf *to) {
+    while (raw_more(c)) continue;
+    raw_take(c, c->in.size, to);
+}
+
 /* One answer; `is_head`: to a HEAD. Release it. */
 static inline raw_answer raw_read_answer(raw_client *c, bool is_head) {
     raw_answer a = {0};
@@ -147,7 +152,7 @@ static inline raw_answer raw_read_answer(raw_client *c, bool is_head) {
     else if (raw_header(&a, "Transfer-Encoding"))
         a.is_whole = raw_take_chunks(c, &a.body);
     else
-        while (raw_more(c)) continue;
+        raw_take_rest(c, &a.body);
     if (!a.body.data) tt_buf_append(&a.body, "", 0, NULL);
     return a;
 }
