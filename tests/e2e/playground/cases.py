@@ -88,6 +88,19 @@ def waiting_jobs_are_cards_in_line(page, _):
         page.wait(f"openJobs().length === {left}")
 
 
+def a_hidden_tab_holds_no_connection(page, _):
+    before = page.eval("pictures.length")
+    page.eval("Object.defineProperty(document, 'hidden', {get: () => window.isAway, configurable: true})")
+    page.eval("window.turn = (isAway) => { window.isAway = isAway; document.dispatchEvent(new Event('visibilitychange')); }")
+    ask_for(page, prompt="slow", steps=10)
+    page.wait("jobs[0]?.progress?.step >= 1")
+    page.eval("turn(true)")
+    page.wait("jobs[0].abort === null")
+    page.wait("jobs[0].progress.step >= 5")  # asked about by /status
+    page.eval("turn(false)")
+    page.wait(f"pictures.length === {before + 1} && {IDLE}")
+
+
 def other_outputs_are_text_never_markup(page, _):
     page.type("#f-input", '{"name": "<i>World</i>"}')
     page.click("#go")
@@ -141,7 +154,7 @@ def escape_cancels_the_running_job(page, server):
 
 
 def a_reload_finds_everything_again(page, server):
-    ask_for(page, prompt="a black cat on a pink background", steps=200, width=64, height=64, negative_prompt="rain")
+    ask_for(page, prompt="a black cat on a pink background", steps=600, width=64, height=64, negative_prompt="rain")
     page.wait("jobs[0].progress")
     page.reload()
     page.wait("form.isBuilt")
@@ -234,7 +247,7 @@ def against_stub(browser, html, schema, key, cases):
 
 
 FORM_CASES = (the_form_follows_the_schema, faults_are_shown_at_their_field, a_failed_job_says_why, a_dropped_stream_is_resumed,
-              waiting_jobs_are_cards_in_line)
+              waiting_jobs_are_cards_in_line, a_hidden_tab_holds_no_connection)
 SERVER_CASES = (a_picture_develops_and_stays, escape_cancels_the_running_job, a_reload_finds_everything_again,
                 the_server_names_what_is_wrong, the_large_view_turns_pages_and_gives_settings_back,
                 the_copied_command_makes_the_same_picture, a_phone_has_no_sideways_scroll)

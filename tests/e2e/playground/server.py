@@ -3,7 +3,6 @@
 import re
 import signal
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -14,31 +13,32 @@ START_S, END_S = 60, 30
 
 class Server:
     def __init__(self, program, folder):
-        self.errors = Path(folder) / "serve.stderr"
-        with open(self.errors, "wb") as stderr:
+        self.said = Path(folder) / "serve.log"
+        with open(self.said, "wb") as log:
             self.process = subprocess.Popen([program, "serve", "--port", "0"], cwd=folder, stdin=subprocess.DEVNULL,
-                                            stdout=subprocess.PIPE, stderr=stderr, text=True)
-        self.url = self.read_url()
-        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+                                            stdout=log, stderr=log)
+        self.url = None
 
-    def read_url(self):
-        """The address is told on standard output; a time-out of the whole test bounds the wait."""
-        for line in self.process.stdout:
-            found = re.search(r"http://[\w.\[\]:-]+:\d+", line)
-            if found:
-                return found.group(0) + "/"
-        raise AssertionError("the server told no address: " + self.errors.read_text())
+    def is_ready(self):
+        """It tells its address, then answers /ready with 200 once the model is loaded."""
+        told = re.search(r"http://[\w.\[\]:-]+:\d+", self.said.read_text(errors="replace"))
+        if not told:
+            return False
+        self.url = told.group(0) + "/"
+        try:
+            with urllib.request.urlopen(self.url + "ready", timeout=5):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
 
     def __enter__(self):
         end = time.monotonic() + START_S
-        while time.monotonic() < end:
-            try:
-                with urllib.request.urlopen(self.url + "ready", timeout=5):
-                    return self
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
+        while time.monotonic() < end and self.process.poll() is None:
+            if self.is_ready():
+                return self
+            time.sleep(0.1)
         self.process.kill()
-        raise AssertionError("the server did not get ready: " + self.errors.read_text())
+        raise AssertionError("the server did not get ready: " + self.said.read_text(errors="replace"))
 
     def __exit__(self, kind, *_):
         self.process.send_signal(signal.SIGTERM)
@@ -47,7 +47,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             status = "none: it had to be killed"
-        said = self.errors.read_text()
+        said = self.said.read_text(errors="replace")
         if kind is None:
             assert "Sanitizer" not in said and "runtime error:" not in said, said
             assert status == 0, f"exit status {status}: {said[-2000:]}"

@@ -57,6 +57,7 @@ class Stub:
         Handler.stub = stub
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # pages leave in the middle of an answer
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         threading.Thread(target=self.work, daemon=True).start()
         return f"http://127.0.0.1:{self.server.server_port}/"
