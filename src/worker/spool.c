@@ -5,7 +5,7 @@
  *              record 1...  is_used, taken_ms, job id, worker id
  *
  * The file's blocks are reserved when it is made: a mapped page that the disk has no room for would end the process. */
-#include "worker/spool_parts.h"
+#include "worker/spool.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "worker/spool_parts.h"
 
 static const char MAGIC[] = "tintype running 1";
 #define TABLE_BYTES ((size_t)(TT_SPOOL_MARKS + 1) * sizeof(tt__spool_record))

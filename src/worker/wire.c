@@ -150,6 +150,7 @@ void tt_wire_headers_release(tt_wire_headers *h) {
 
 void tt_wire_post_headers_fill(const tt_wire_headers *h, const char *job_id,
                                tt_wire_post_headers *out) {
+    *out = (tt_wire_post_headers){.lines = {NULL}};
     snprintf(out->request_id, sizeof out->request_id, "X-Request-ID: %s", job_id);
     const char *lines[] = {"Content-Type: application/x-www-form-urlencoded",
                            "charset: utf-8",

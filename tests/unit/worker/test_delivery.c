@@ -16,7 +16,8 @@ enum { GIVE_UP_MS = 60 * 1000 };
 
 static tt_loop *loop;
 static raw_server *server;
-static const char *const *script; /* status lines; NULL: cut the connection; the last is repeated */
+static const char *const
+    *_Atomic script; /* status lines; NULL: cut the connection; the last is repeated */
 static atomic_int at;
 static bool has_given_up;
 static struct {
@@ -26,14 +27,24 @@ static struct {
     char reason[128];
 } got;
 
+/* The answer to the nth request. */
+static const char *scripted(int n) {
+    const char *const *lines = atomic_load(&script);
+    int i = 0;
+    while (i < n && lines[i + 1]) i++;
+    return lines[i];
+}
+
 static void serve(raw_server *s, int fd) {
     while (raw_read_request(s, fd)) {
-        int asked = atomic_fetch_add(&at, 1), i = 0;
-        while (i < asked && script[i + 1]) i++;
         char answer[300];
-        if (strcmp(script[i], "cut") == 0) return;
-        if (strcmp(script[i], "hang") == 0) raw_wait_for_close(fd);
-        snprintf(answer, sizeof answer, "HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n", script[i]);
+        const char *line = scripted(atomic_fetch_add(&at, 1));
+        if (strcmp(line, "cut") == 0) return;
+        if (strcmp(line, "hang") == 0) {
+            raw_wait_for_close(fd);
+            return;
+        }
+        snprintf(answer, sizeof answer, "HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n", line);
         raw_puts(fd, answer);
     }
 }
@@ -84,7 +95,7 @@ static tt_delivery *start(const char *const *answers, int64_t patience_ms) {
     char url[64];
     tt_delivery *d;
     tt_err err;
-    script = answers;
+    atomic_store(&script, answers);
     atomic_store(&at, 0);
     snprintf(url, sizeof url, "http://127.0.0.1:%d/done?&isStream=false", server->port);
     const tt_delivery_options options = {.loop = loop,
@@ -218,7 +229,7 @@ static void each_allocation_of_start_may_fail(void **state) {
     static const char *const HEADERS[] = {"A: 1", NULL};
     char url[64];
     snprintf(url, sizeof url, "http://127.0.0.1:%d/", server->port);
-    script = ANSWERS("200 OK");
+    atomic_store(&script, ANSWERS("200 OK"));
     const tt_delivery_options options = {.loop = loop,
                                          .what = "result",
                                          .job_id = "j",
