@@ -34,8 +34,7 @@ typedef struct tt_job_spec { /* of a new job */
     tt_blob *envelope; /* the whole job text; the queue takes its own hold */
     /* 1..TT_JOB_MAX_POLICY_MS; 0: the default. The API holds its clients to the narrower ranges above. */
     int64_t execution_timeout_ms; /* counts running time only */
-    int64_t
-        ttl_ms; /* from submission or retry; then the job is TIMED_OUT, waiting or running, with a sentence */
+    int64_t ttl_ms;      /* from submission or retry: waiting or running, it is TIMED_OUT then */
     const char *webhook; /* copied; NULL: none */
 } tt_job_spec;
 
@@ -46,8 +45,8 @@ typedef struct tt_job_view {
     int attempt;                                   /* 0: never claimed */
     int retries;                                   /* claims after the first */
     int64_t submitted_ms, started_ms, finished_ms; /* 0: not yet; of the latest attempt */
-    int64_t delay_ms,
-        execution_ms; /* so far, or final: submission (or retry) to latest claim, claim to end */
+    int64_t delay_ms;                /* submission (or retry) to latest claim; so far, or final */
+    int64_t execution_ms;            /* latest claim to end; so far, or final */
     char worker_id[TT_JOB_ID_BYTES]; /* "" before the first claim */
     tt_blob *envelope;               /* held */
     tt_blob *progress;       /* held; raw JSON of the running attempt's latest progress; NULL */
