@@ -14,14 +14,15 @@ typedef enum tt__time_out {
     TT__TTL_TIME_OUT
 } tt__time_out;
 
-typedef struct tt__job tt__job;
-struct tt__job {
-    tt__job *chain;           /* the next in its bucket */
-    tt__job *previous, *next; /* in the waiting or the ended list; a running job is in neither */
-    uint64_t hash;            /* of the id */
-    uint64_t arrival;         /* place in line: waiting jobs are sorted by it */
-    size_t at_due;            /* place in the heap */
-    int64_t due_ms;           /* waiting, running: times out; ended: forgotten */
+typedef struct tt__memory_job tt__memory_job;
+struct tt__memory_job {
+    tt__memory_job *chain; /* the next in its bucket */
+    tt__memory_job *previous,
+        *next;        /* in the waiting or the ended list; a running job is in neither */
+    uint64_t hash;    /* of the id */
+    uint64_t arrival; /* place in line: waiting jobs are sorted by it */
+    size_t at_due;    /* place in the heap */
+    int64_t due_ms;   /* waiting, running: times out; ended: forgotten */
 
     char id[TT_JOB_ID_BYTES], worker_id[TT_JOB_ID_BYTES];
     tt_job_state state;
@@ -41,50 +42,53 @@ struct tt__job {
 };
 
 int64_t tt__blob_cost(const tt_blob *blob); /* bytes; NULL: 0 */
-int64_t tt__time_after(int64_t now_ms, int64_t span_ms);
-int64_t tt__job_ttl_end(const tt__job *job);
-int64_t tt__job_run_end(
-    const tt__job *job); /* of the attempt that runs: the earlier of timeout and ttl */
+int64_t tt__ms_after(int64_t now_ms, int64_t span_ms);
+int64_t tt__memory_job_ttl_end(const tt__memory_job *job);
+int64_t tt__memory_job_run_end(
+    const tt__memory_job *job); /* of the attempt that runs: the earlier of timeout and ttl */
 
-tt_status tt__job_new(const tt_job_spec *spec, int64_t now_ms, tt__job **out, tt_err *err);
-void tt__job_free(tt__job *job);
-void tt__job_drop_chunks(tt__job *job);
+tt_status tt__memory_job_new(const tt_job_spec *spec, int64_t now_ms, tt__memory_job **out,
+                             tt_err *err);
+void tt__memory_job_free(tt__memory_job *job);
+void tt__memory_job_drop_chunks(tt__memory_job *job);
 /* Room at end_chunk, filled with NULL. */
-tt_status tt__job_reserve_chunk(tt__job *job, tt_err *err);
+tt_status tt__memory_job_reserve_chunk(tt__memory_job *job, tt_err *err);
 /* Release *out also on failure. */
-tt_status tt__job_view(const tt__job *job, int64_t now_ms, tt_job_view *out, tt_err *err);
+tt_status tt__memory_job_view(const tt__memory_job *job, int64_t now_ms, tt_job_view *out,
+                              tt_err *err);
 
 typedef struct tt__job_list {
-    tt__job *first, *last;
+    tt__memory_job *first, *last;
 } tt__job_list;
 
-void tt__list_append(tt__job_list *list, tt__job *job);
-void tt__list_insert_by_arrival(tt__job_list *list, tt__job *job); /* walks from the front */
-void tt__list_remove(tt__job_list *list, tt__job *job);
+void tt__job_list_append(tt__job_list *list, tt__memory_job *job);
+void tt__job_list_insert_by_arrival(tt__job_list *list,
+                                    tt__memory_job *job); /* walks from the front */
+void tt__job_list_remove(tt__job_list *list, tt__memory_job *job);
 
 /* ---- the index: every job by id, and by when it is due ----------------------------------------------------------- */
 
 typedef struct tt__job_index {
-    tt__job **buckets; /* chains by hash; n_buckets is a power of two */
-    tt__job **due;     /* a binary heap, the earliest first */
+    tt__memory_job **buckets; /* chains by hash; n_buckets is a power of two */
+    tt__memory_job **due;     /* a binary heap, the earliest first */
     size_t n_buckets, n_jobs, due_capacity;
     uint64_t seed;
 } tt__job_index;
 
-tt_status tt__index_init(tt__job_index *index, tt_err *err);
-void tt__index_release(tt__job_index *index); /* not the jobs */
-tt__job *tt__index_find(const tt__job_index *index, const char *id);
+tt_status tt__job_index_init(tt__job_index *index, tt_err *err);
+void tt__job_index_release(tt__job_index *index); /* not the jobs */
+tt__memory_job *tt__job_index_find(const tt__job_index *index, const char *id);
 /* job->id, arrival and due_ms are set. Fails for memory alone, then nothing has changed. */
-tt_status tt__index_add(tt__job_index *index, tt__job *job, tt_err *err);
-void tt__index_remove(tt__job_index *index, tt__job *job);
+tt_status tt__job_index_add(tt__job_index *index, tt__memory_job *job, tt_err *err);
+void tt__job_index_remove(tt__job_index *index, tt__memory_job *job);
 /* Also after a new arrival. */
-void tt__index_set_due(tt__job_index *index, tt__job *job, int64_t due_ms);
+void tt__job_index_set_due(tt__job_index *index, tt__memory_job *job, int64_t due_ms);
 
 /* ---- events, in order -------------------------------------------------------------------------------------------- */
 
-typedef struct tt__event tt__event;
-struct tt__event {
-    tt__event *previous, *next;
+typedef struct tt__queue_event tt__queue_event;
+struct tt__queue_event {
+    tt__queue_event *previous, *next;
     uint64_t hash;      /* of the job's id */
     pthread_t thread;   /* that caused it, and tells it */
     bool is_being_told; /* the listeners run; the mutex is not held */
@@ -93,11 +97,11 @@ struct tt__event {
     char id[TT_JOB_ID_BYTES], worker_id[TT_JOB_ID_BYTES];
 };
 
-typedef struct tt__event_line {
-    tt__event *first, *last; /* caused and not yet told, oldest first */
-    tt__event *spare;        /* by next */
+typedef struct tt__queue_event_line {
+    tt__queue_event *first, *last; /* caused and not yet told, oldest first */
+    tt__queue_event *spare;        /* by next */
     int n_spare;
-} tt__event_line;
+} tt__queue_event_line;
 
 /* ---- the queue --------------------------------------------------------------------------------------------------- */
 
@@ -115,7 +119,7 @@ typedef struct tt__memory_queue {
         tt__job_index index;
         tt__job_list waiting; /* by arrival */
         tt__job_list ended;   /* in the order in which they ended */
-        tt__event_line events;
+        tt__queue_event_line events;
         uint64_t n_arrivals;
         tt_queue_counts counts; /* oldest_waiting_ms: computed when asked */
         int64_t ended_bytes;    /* what could be forgotten */
@@ -123,10 +127,10 @@ typedef struct tt__memory_queue {
 } tt__memory_queue;
 
 /* All with the mutex held. Reserve first, for everything that a change will cause: adding cannot fail then. */
-tt_status tt__events_reserve(tt__memory_queue *q, int n, tt_err *err);
-void tt__events_add(tt__memory_queue *q, const tt__job *job, tt_queue_event what);
+tt_status tt__queue_events_reserve(tt__memory_queue *q, int n, tt_err *err);
+void tt__queue_events_add(tt__memory_queue *q, const tt__memory_job *job, tt_queue_event what);
 /* Unlocks the mutex, then tells what this thread has caused. */
-void tt__events_tell_unlocking(tt__memory_queue *q);
-void tt__events_release(tt__memory_queue *q);
+void tt__queue_events_tell_unlocking(tt__memory_queue *q);
+void tt__queue_events_release(tt__memory_queue *q);
 
 #endif

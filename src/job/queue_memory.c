@@ -32,44 +32,44 @@ static void lock(tt__memory_queue *q) {
 }
 
 static tt_status end(tt__memory_queue *q, tt_status status) {
-    tt__events_tell_unlocking(q);
+    tt__queue_events_tell_unlocking(q);
     return status;
 }
 
 /* ---- what a job takes -------------------------------------------------------------------------------------------- */
 
-static void account(tt__memory_queue *q, tt__job *job, int64_t change_bytes) {
+static void account(tt__memory_queue *q, tt__memory_job *job, int64_t change_bytes) {
     job->stored_bytes += change_bytes;
     q->shared.counts.stored_bytes += change_bytes;
     if (tt_job_state_is_final(job->state)) q->shared.ended_bytes += change_bytes;
 }
 
 /* Replaces what `slot` of the job holds; value NULL empties it. */
-static void put_blob(tt__memory_queue *q, tt__job *job, tt_blob **slot, tt_blob *value) {
+static void put_blob(tt__memory_queue *q, tt__memory_job *job, tt_blob **slot, tt_blob *value) {
     account(q, job, tt__blob_cost(value) - tt__blob_cost(*slot));
     tt_blob_hold(value);
     tt_blob_release(*slot);
     *slot = value;
 }
 
-static void drop_chunks(tt__memory_queue *q, tt__job *job) {
+static void drop_chunks(tt__memory_queue *q, tt__memory_job *job) {
     int64_t bytes = 0;
     for (size_t i = job->first_chunk; i < job->end_chunk; i++)
         bytes += tt__blob_cost(job->chunks[i]);
     account(q, job, -bytes);
-    tt__job_drop_chunks(job);
+    tt__memory_job_drop_chunks(job);
 }
 
 /* ---- the moves of a job ------------------------------------------------------------------------------------------ */
 
-static void forget(tt__memory_queue *q, tt__job *job) {
+static void forget(tt__memory_queue *q, tt__memory_job *job) {
     account(q, job, -job->stored_bytes);
-    tt__index_remove(&q->shared.index, job);
-    tt__job_free(job);
+    tt__job_index_remove(&q->shared.index, job);
+    tt__memory_job_free(job);
 }
 
-static void forget_ended(tt__memory_queue *q, tt__job *job) {
-    tt__list_remove(&q->shared.ended, job);
+static void forget_ended(tt__memory_queue *q, tt__memory_job *job) {
+    tt__job_list_remove(&q->shared.ended, job);
     forget(q, job);
 }
 
@@ -88,19 +88,19 @@ static bool make_room(tt__memory_queue *q, int64_t bytes) {
     return true;
 }
 
-static void leave_waiting(tt__memory_queue *q, tt__job *job) {
-    tt__list_remove(&q->shared.waiting, job);
+static void leave_waiting(tt__memory_queue *q, tt__memory_job *job) {
+    tt__job_list_remove(&q->shared.waiting, job);
     q->shared.counts.in_queue--;
 }
 
-static void begin_waiting(tt__memory_queue *q, tt__job *job) {
+static void begin_waiting(tt__memory_queue *q, tt__memory_job *job) {
     job->state = TT_JOB_IN_QUEUE;
     job->is_started = false;
     q->shared.counts.in_queue++;
-    tt__index_set_due(&q->shared.index, job, tt__job_ttl_end(job));
+    tt__job_index_set_due(&q->shared.index, job, tt__memory_job_ttl_end(job));
 }
 
-static void begin_running(tt__memory_queue *q, tt__job *job, const char *worker_id,
+static void begin_running(tt__memory_queue *q, tt__memory_job *job, const char *worker_id,
                           int64_t now_ms) {
     leave_waiting(q, job);
     job->state = TT_JOB_IN_PROGRESS;
@@ -109,8 +109,8 @@ static void begin_running(tt__memory_queue *q, tt__job *job, const char *worker_
     if (job->attempt++ > 0) q->shared.counts.retried++;
     memcpy(job->worker_id, worker_id, strlen(worker_id) + 1);
     q->shared.counts.in_progress++;
-    tt__index_set_due(&q->shared.index, job, tt__job_run_end(job));
-    tt__events_add(q, job, TT_QUEUE_CLAIMED);
+    tt__job_index_set_due(&q->shared.index, job, tt__memory_job_run_end(job));
+    tt__queue_events_add(q, job, TT_QUEUE_CLAIMED);
 }
 
 static int64_t *counter_of(tt__memory_queue *q, tt_job_state state) {
@@ -127,7 +127,7 @@ static int64_t *counter_of(tt__memory_queue *q, tt_job_state state) {
     }
 }
 
-static void leave_live(tt__memory_queue *q, tt__job *job) {
+static void leave_live(tt__memory_queue *q, tt__memory_job *job) {
     if (job->state == TT_JOB_IN_QUEUE)
         leave_waiting(q, job);
     else
@@ -135,7 +135,8 @@ static void leave_live(tt__memory_queue *q, tt__job *job) {
 }
 
 /* From waiting or running to a final state. */
-static void finish_job(tt__memory_queue *q, tt__job *job, tt_job_state state, int64_t now_ms) {
+static void finish_job(tt__memory_queue *q, tt__memory_job *job, tt_job_state state,
+                       int64_t now_ms) {
     assert(tt_job_state_may_become(job->state, state));
     leave_live(q, job);
     put_blob(q, job, &job->progress, NULL);
@@ -143,27 +144,27 @@ static void finish_job(tt__memory_queue *q, tt__job *job, tt_job_state state, in
     job->finished_ms = now_ms;
     q->shared.ended_bytes += job->stored_bytes;
     ++*counter_of(q, state);
-    tt__list_append(&q->shared.ended, job);
-    tt__index_set_due(&q->shared.index, job, tt__time_after(now_ms, q->options.retention_ms));
-    tt__events_add(q, job, TT_QUEUE_ENDED);
+    tt__job_list_append(&q->shared.ended, job);
+    tt__job_index_set_due(&q->shared.index, job, tt__ms_after(now_ms, q->options.retention_ms));
+    tt__queue_events_add(q, job, TT_QUEUE_ENDED);
 }
 
 /* The same when it is not the worker's doing. */
-static void stop_job(tt__memory_queue *q, tt__job *job, tt_job_state state, int64_t now_ms) {
+static void stop_job(tt__memory_queue *q, tt__memory_job *job, tt_job_state state, int64_t now_ms) {
     bool was_running = job->state == TT_JOB_IN_PROGRESS;
     finish_job(q, job, state, now_ms);
-    if (was_running) tt__events_add(q, job, TT_QUEUE_STOP);
+    if (was_running) tt__queue_events_add(q, job, TT_QUEUE_STOP);
 }
 
-static void time_out(tt__memory_queue *q, tt__job *job, int64_t now_ms) {
-    bool is_slow = job->due_ms < tt__job_ttl_end(job);
+static void time_out(tt__memory_queue *q, tt__memory_job *job, int64_t now_ms) {
+    bool is_slow = job->due_ms < tt__memory_job_ttl_end(job);
     job->time_out = is_slow ? TT__EXECUTION_TIME_OUT : TT__TTL_TIME_OUT;
     job->time_out_ms = is_slow ? job->execution_timeout_ms : job->ttl_ms;
     stop_job(q, job, TT_JOB_TIMED_OUT, now_ms);
 }
 
 /* What is due happens now. False: the job is forgotten. */
-static bool settle(tt__memory_queue *q, tt__job *job, int64_t now_ms) {
+static bool settle(tt__memory_queue *q, tt__memory_job *job, int64_t now_ms) {
     if (job->due_ms > now_ms) return true;
     if (tt_job_state_is_final(job->state)) {
         forget_ended(q, job);
@@ -180,16 +181,16 @@ static tt_status no_such_job(const char *id, tt_err *err) {
 }
 
 /* Reserves, finds and settles: the beginning of every change. */
-static tt_status begin_change(tt__memory_queue *q, const char *id, int64_t now_ms, tt__job **out,
-                              tt_err *err) {
-    TT_TRY(tt__events_reserve(q, EVENTS_PER_CHANGE, err));
-    *out = tt__index_find(&q->shared.index, id);
+static tt_status begin_change(tt__memory_queue *q, const char *id, int64_t now_ms,
+                              tt__memory_job **out, tt_err *err) {
+    TT_TRY(tt__queue_events_reserve(q, EVENTS_PER_CHANGE, err));
+    *out = tt__job_index_find(&q->shared.index, id);
     return *out && settle(q, *out, now_ms) ? TT_OK : no_such_job(id, err);
 }
 
 /* The same for a report of a worker: the attempt must be the one that runs. */
 static tt_status begin_report(tt__memory_queue *q, const char *id, int attempt, int64_t now_ms,
-                              tt__job **out, tt_err *err) {
+                              tt__memory_job **out, tt_err *err) {
     TT_TRY(begin_change(q, id, now_ms, out, err));
     if ((*out)->state == TT_JOB_IN_PROGRESS && (*out)->attempt == attempt) return TT_OK;
     return tt_fail(err, TT_E_NOT_FOUND, "attempt %d of job %s is over: the job is %s in attempt %d",
@@ -213,58 +214,58 @@ static tt_status check_room(tt__memory_queue *q, int64_t bytes, tt_err *err) {
                    q->options.max_stored_bytes);
 }
 
-static tt_status insert(tt__memory_queue *q, tt__job *job, int64_t now_ms, tt_err *err) {
-    TT_TRY(tt__events_reserve(q, EVENTS_PER_CHANGE, err));
-    tt__job *same = tt__index_find(&q->shared.index, job->id);
+static tt_status insert(tt__memory_queue *q, tt__memory_job *job, int64_t now_ms, tt_err *err) {
+    TT_TRY(tt__queue_events_reserve(q, EVENTS_PER_CHANGE, err));
+    tt__memory_job *same = tt__job_index_find(&q->shared.index, job->id);
     if (same && settle(q, same, now_ms))
         return tt_fail(err, TT_E_INVALID, "job id %s is in use", job->id);
     TT_TRY(check_line(q, err));
     TT_TRY(check_room(q, job->stored_bytes, err));
     job->arrival = q->shared.n_arrivals;
-    TT_TRY(tt__index_add(&q->shared.index, job, err));
+    TT_TRY(tt__job_index_add(&q->shared.index, job, err));
     q->shared.n_arrivals++;
     q->shared.counts.stored_bytes += job->stored_bytes;
-    tt__list_append(&q->shared.waiting, job);
+    tt__job_list_append(&q->shared.waiting, job);
     begin_waiting(q, job);
-    tt__events_add(q, job, TT_QUEUE_SUBMITTED);
+    tt__queue_events_add(q, job, TT_QUEUE_SUBMITTED);
     return TT_OK;
 }
 
 static tt_status memory_submit(tt_queue *base, const tt_job_spec *spec, int64_t now_ms,
                                tt_err *err) {
     tt__memory_queue *q = memory(base);
-    tt__job *job;
-    TT_TRY(tt__job_new(spec, now_ms, &job, err));
+    tt__memory_job *job;
+    TT_TRY(tt__memory_job_new(spec, now_ms, &job, err));
     lock(q);
     tt_status status = insert(q, job, now_ms, err);
-    if (status != TT_OK) tt__job_free(job);
+    if (status != TT_OK) tt__memory_job_free(job);
     return end(q, status);
 }
 
-static tt_status check_retry(const tt__memory_queue *q, const tt__job *job, tt_err *err) {
+static tt_status check_retry(const tt__memory_queue *q, const tt__memory_job *job, tt_err *err) {
     if (tt_job_state_is_final(job->state) && tt_job_state_may_become(job->state, TT_JOB_IN_QUEUE))
         return check_line(q, err);
     return tt_fail(err, TT_E_INVALID, "job %s is %s: only FAILED and TIMED_OUT jobs can be retried",
                    job->id, tt_job_state_name(job->state));
 }
 
-static void retry_job(tt__memory_queue *q, tt__job *job, int64_t now_ms) {
+static void retry_job(tt__memory_queue *q, tt__memory_job *job, int64_t now_ms) {
     put_blob(q, job, &job->output, NULL);
     put_blob(q, job, &job->error, NULL);
     drop_chunks(q, job);
-    tt__list_remove(&q->shared.ended, job);
+    tt__job_list_remove(&q->shared.ended, job);
     q->shared.ended_bytes -= job->stored_bytes;
     job->time_out = TT__NO_TIME_OUT;
     job->queued_ms = now_ms;
     job->arrival = q->shared.n_arrivals++;
-    tt__list_append(&q->shared.waiting, job);
+    tt__job_list_append(&q->shared.waiting, job);
     begin_waiting(q, job);
-    tt__events_add(q, job, TT_QUEUE_REQUEUED);
+    tt__queue_events_add(q, job, TT_QUEUE_REQUEUED);
 }
 
 static tt_status memory_retry(tt_queue *base, const char *id, int64_t now_ms, tt_err *err) {
     tt__memory_queue *q = memory(base);
-    tt__job *job;
+    tt__memory_job *job;
     lock(q);
     tt_status status = begin_change(q, id, now_ms, &job, err);
     if (status == TT_OK) status = check_retry(q, job, err);
@@ -277,8 +278,8 @@ static tt_status memory_retry(tt_queue *base, const char *id, int64_t now_ms, tt
 static tt_status claim_next(tt__memory_queue *q, const char *worker_id, int64_t now_ms,
                             tt_job_claim *claim, bool *is_claimed, tt_err *err) {
     *is_claimed = false;
-    for (tt__job *job; !*is_claimed && (job = q->shared.waiting.first);) {
-        TT_TRY(tt__events_reserve(q, EVENTS_PER_CHANGE, err));
+    for (tt__memory_job *job; !*is_claimed && (job = q->shared.waiting.first);) {
+        TT_TRY(tt__queue_events_reserve(q, EVENTS_PER_CHANGE, err));
         settle(q, job, now_ms);
         if (job->state != TT_JOB_IN_QUEUE) continue;
         begin_running(q, job, worker_id, now_ms);
@@ -311,35 +312,35 @@ static tt_status memory_claim(tt_queue *base, const char *worker_id, int max_cla
 static tt_status memory_progress(tt_queue *base, const char *id, int attempt, tt_blob *value,
                                  int64_t now_ms, tt_err *err) {
     tt__memory_queue *q = memory(base);
-    tt__job *job;
+    tt__memory_job *job;
     lock(q);
     tt_status status = begin_report(q, id, attempt, now_ms, &job, err);
     if (status == TT_OK) status = check_room(q, tt__blob_cost(value), err);
     if (status != TT_OK) return end(q, status);
     put_blob(q, job, &job->progress, value);
     job->progress_number++;
-    tt__events_add(q, job, TT_QUEUE_PROGRESS);
+    tt__queue_events_add(q, job, TT_QUEUE_PROGRESS);
     return end(q, TT_OK);
 }
 
 static tt_status memory_stream(tt_queue *base, const char *id, int attempt, tt_blob *chunk,
                                int64_t now_ms, tt_err *err) {
     tt__memory_queue *q = memory(base);
-    tt__job *job;
+    tt__memory_job *job;
     lock(q);
     tt_status status = begin_report(q, id, attempt, now_ms, &job, err);
-    if (status == TT_OK) status = tt__job_reserve_chunk(job, err);
+    if (status == TT_OK) status = tt__memory_job_reserve_chunk(job, err);
     if (status == TT_OK) status = check_room(q, tt__blob_cost(chunk), err);
     if (status != TT_OK) return end(q, status);
     put_blob(q, job, &job->chunks[job->end_chunk++], chunk);
-    tt__events_add(q, job, TT_QUEUE_STREAMED);
+    tt__queue_events_add(q, job, TT_QUEUE_STREAMED);
     return end(q, TT_OK);
 }
 
 static tt_status memory_finish(tt_queue *base, const char *id, int attempt,
                                const tt_job_outcome *outcome, int64_t now_ms, tt_err *err) {
     tt__memory_queue *q = memory(base);
-    tt__job *job;
+    tt__memory_job *job;
     if (!tt_job_state_is_final(outcome->state) || outcome->state == TT_JOB_TIMED_OUT)
         return tt_fail(err, TT_E_INVALID,
                        "job %.*s: expected COMPLETED, FAILED or CANCELLED, found %s",
@@ -358,16 +359,16 @@ static tt_status memory_finish(tt_queue *base, const char *id, int attempt,
 static tt_status memory_release(tt_queue *base, const char *id, int attempt, int64_t now_ms,
                                 tt_err *err) {
     tt__memory_queue *q = memory(base);
-    tt__job *job;
+    tt__memory_job *job;
     lock(q);
     tt_status status = begin_report(q, id, attempt, now_ms, &job, err);
     if (status != TT_OK) return end(q, status);
     q->shared.counts.in_progress--;
     put_blob(q, job, &job->progress, NULL);
     drop_chunks(q, job);
-    tt__list_insert_by_arrival(&q->shared.waiting, job);
+    tt__job_list_insert_by_arrival(&q->shared.waiting, job);
     begin_waiting(q, job);
-    tt__events_add(q, job, TT_QUEUE_REQUEUED);
+    tt__queue_events_add(q, job, TT_QUEUE_REQUEUED);
     return end(q, TT_OK);
 }
 
@@ -375,7 +376,7 @@ static tt_status memory_release(tt_queue *base, const char *id, int attempt, int
 
 static tt_status memory_cancel(tt_queue *base, const char *id, int64_t now_ms, tt_err *err) {
     tt__memory_queue *q = memory(base);
-    tt__job *job;
+    tt__memory_job *job;
     lock(q);
     tt_status status = begin_change(q, id, now_ms, &job, err);
     if (status == TT_OK && !tt_job_state_is_final(job->state))
@@ -386,7 +387,7 @@ static tt_status memory_cancel(tt_queue *base, const char *id, int64_t now_ms, t
 static tt_status memory_set_ttl(tt_queue *base, const char *id, int64_t ttl_ms, int64_t now_ms,
                                 tt_err *err) {
     tt__memory_queue *q = memory(base);
-    tt__job *job;
+    tt__memory_job *job;
     if (ttl_ms < 1 || ttl_ms > TT_JOB_MAX_POLICY_MS)
         return tt_fail(err, TT_E_INVALID, "ttl: expected 1 to %lld ms, found %" PRId64,
                        TT_JOB_MAX_POLICY_MS, ttl_ms);
@@ -395,24 +396,25 @@ static tt_status memory_set_ttl(tt_queue *base, const char *id, int64_t ttl_ms, 
     if (status != TT_OK) return end(q, status);
     job->ttl_ms = ttl_ms;
     if (!tt_job_state_is_final(job->state)) {
-        tt__index_set_due(&q->shared.index, job,
-                          job->is_started ? tt__job_run_end(job) : tt__job_ttl_end(job));
+        tt__job_index_set_due(&q->shared.index, job,
+                              job->is_started ? tt__memory_job_run_end(job)
+                                              : tt__memory_job_ttl_end(job));
         settle(q, job, now_ms);
     }
     return end(q, TT_OK);
 }
 
-static void purge_job(tt__memory_queue *q, tt__job *job) {
+static void purge_job(tt__memory_queue *q, tt__memory_job *job) {
     leave_waiting(q, job);
-    tt__events_add(q, job, TT_QUEUE_ENDED);
+    tt__queue_events_add(q, job, TT_QUEUE_ENDED);
     forget(q, job);
 }
 
 /* Up to JOBS_PER_LOCK waiting jobs that arrived before `end_arrival`. */
 static tt_status purge_some(tt__memory_queue *q, uint64_t end_arrival, int *n, tt_err *err) {
     *n = 0;
-    TT_TRY(tt__events_reserve(q, JOBS_PER_LOCK, err));
-    for (tt__job *job; *n < JOBS_PER_LOCK && (job = q->shared.waiting.first); ++*n) {
+    TT_TRY(tt__queue_events_reserve(q, JOBS_PER_LOCK, err));
+    for (tt__memory_job *job; *n < JOBS_PER_LOCK && (job = q->shared.waiting.first); ++*n) {
         if (job->arrival >= end_arrival) break;
         purge_job(q, job);
     }
@@ -442,10 +444,10 @@ static tt_status memory_get(tt_queue *base, const char *id, int64_t now_ms, tt_j
     tt__memory_queue *q = memory(base);
     *out = (tt_job_view){.envelope = NULL};
     lock(q);
-    tt__job *job = tt__index_find(&q->shared.index, id);
+    tt__memory_job *job = tt__job_index_find(&q->shared.index, id);
     bool is_expired = job && tt_job_state_is_final(job->state) && job->due_ms <= now_ms;
     tt_status status =
-        job && !is_expired ? tt__job_view(job, now_ms, out, err) : no_such_job(id, err);
+        job && !is_expired ? tt__memory_job_view(job, now_ms, out, err) : no_such_job(id, err);
     pthread_mutex_unlock(&q->mutex);
     if (status != TT_OK) tt_job_view_release(out);
     return status;
@@ -457,7 +459,7 @@ static tt_status memory_take_stream(tt_queue *base, const char *id, int max, tt_
     tt_status status = TT_OK;
     *n = 0;
     lock(q);
-    tt__job *job = tt__index_find(&q->shared.index, id);
+    tt__memory_job *job = tt__job_index_find(&q->shared.index, id);
     if (!job) status = no_such_job(id, err);
     while (job && *n < max && job->first_chunk < job->end_chunk) {
         tt_blob *chunk = job->chunks[job->first_chunk++];
@@ -471,7 +473,7 @@ static tt_status memory_take_stream(tt_queue *base, const char *id, int max, tt_
 static void memory_counts(tt_queue *base, int64_t now_ms, tt_queue_counts *out) {
     tt__memory_queue *q = memory(base);
     lock(q);
-    const tt__job *oldest = q->shared.waiting.first;
+    const tt__memory_job *oldest = q->shared.waiting.first;
     *out = q->shared.counts;
     out->oldest_waiting_ms = oldest && now_ms > oldest->queued_ms ? now_ms - oldest->queued_ms : 0;
     pthread_mutex_unlock(&q->mutex);
@@ -492,7 +494,7 @@ static int64_t memory_sweep(tt_queue *base, int64_t now_ms) {
         int64_t pause_ms;
         lock(q);
         for (int n = 0; (pause_ms = pause_until_due(q, now_ms)) == 0 && n < JOBS_PER_LOCK; n++) {
-            if (tt__events_reserve(q, EVENTS_PER_CHANGE, NULL) != TT_OK) {
+            if (tt__queue_events_reserve(q, EVENTS_PER_CHANGE, NULL) != TT_OK) {
                 pause_ms = NO_MEMORY_SWEEP_PAUSE_MS;
                 break;
             }
@@ -520,9 +522,9 @@ static tt_status memory_listen(tt_queue *base, tt_queue_listener listener, void 
 static void memory_free(tt_queue *base) {
     tt__memory_queue *q = memory(base);
     if (!q) return;
-    for (size_t i = 0; i < q->shared.index.n_jobs; i++) tt__job_free(q->shared.index.due[i]);
-    tt__index_release(&q->shared.index);
-    tt__events_release(q);
+    for (size_t i = 0; i < q->shared.index.n_jobs; i++) tt__memory_job_free(q->shared.index.due[i]);
+    tt__job_index_release(&q->shared.index);
+    tt__queue_events_release(q);
     pthread_cond_destroy(&q->told);
     pthread_mutex_destroy(&q->mutex);
     tt_free(q);
@@ -578,10 +580,10 @@ tt_status tt_queue_memory_new(const tt_queue_memory_options *options, tt_queue *
     q->options.max_waiting = or_default(options->max_waiting, DEFAULT_MAX_WAITING);
     q->options.max_stored_bytes = or_default(options->max_stored_bytes, DEFAULT_MAX_STORED_BYTES);
     q->options.retention_ms = or_default(options->retention_ms, TT_JOB_DEFAULT_RETENTION_MS);
-    tt_status status = tt__index_init(&q->shared.index, err);
+    tt_status status = tt__job_index_init(&q->shared.index, err);
     if (status == TT_OK) status = init_locks(q, err);
     if (status != TT_OK) {
-        tt__index_release(&q->shared.index);
+        tt__job_index_release(&q->shared.index);
         tt_free(q);
         return status;
     }

@@ -22,10 +22,10 @@ enum { MAX_SPARE_EVENTS = 256 };
 /* A listener that takes longer than this is broken. Rather than hang with it, others then tell out of order. */
 enum { MAX_TURN_WAIT_S = 30 };
 
-tt_status tt__events_reserve(tt__memory_queue *q, int n, tt_err *err) {
-    tt__event_line *line = &q->shared.events;
+tt_status tt__queue_events_reserve(tt__memory_queue *q, int n, tt_err *err) {
+    tt__queue_event_line *line = &q->shared.events;
     while (q->n_listeners > 0 && line->n_spare < n) {
-        tt__event *e = tt_alloc(sizeof *e);
+        tt__queue_event *e = tt_alloc(sizeof *e);
         if (!e) return tt_fail_nomem(err, "event of a job", sizeof *e);
         e->next = line->spare;
         line->spare = e;
@@ -34,25 +34,25 @@ tt_status tt__events_reserve(tt__memory_queue *q, int n, tt_err *err) {
     return TT_OK;
 }
 
-void tt__events_add(tt__memory_queue *q, const tt__job *job, tt_queue_event what) {
-    tt__event_line *line = &q->shared.events;
-    tt__event *e = line->spare;
+void tt__queue_events_add(tt__memory_queue *q, const tt__memory_job *job, tt_queue_event what) {
+    tt__queue_event_line *line = &q->shared.events;
+    tt__queue_event *e = line->spare;
     if (q->n_listeners == 0) return;
     assert(e); /* reserved */
     line->spare = e->next;
     line->n_spare--;
-    *e = (tt__event){.previous = line->last,
-                     .hash = job->hash,
-                     .thread = pthread_self(),
-                     .what = what,
-                     .attempt = job->attempt};
+    *e = (tt__queue_event){.previous = line->last,
+                           .hash = job->hash,
+                           .thread = pthread_self(),
+                           .what = what,
+                           .attempt = job->attempt};
     memcpy(e->id, job->id, sizeof e->id);
     memcpy(e->worker_id, job->worker_id, sizeof e->worker_id);
     *(line->last ? &line->last->next : &line->first) = e;
     line->last = e;
 }
 
-static void retire(tt__event_line *line, tt__event *e) {
+static void retire(tt__queue_event_line *line, tt__queue_event *e) {
     *(e->previous ? &e->previous->next : &line->first) = e->next;
     *(e->next ? &e->next->previous : &line->last) = e->previous;
     if (line->n_spare >= MAX_SPARE_EVENTS) {
@@ -64,19 +64,19 @@ static void retire(tt__event_line *line, tt__event *e) {
     line->n_spare++;
 }
 
-static tt__event *oldest_of(const tt__event_line *line, pthread_t thread) {
-    tt__event *e = line->first;
+static tt__queue_event *oldest_of(const tt__queue_event_line *line, pthread_t thread) {
+    tt__queue_event *e = line->first;
     while (e && !pthread_equal(e->thread, thread)) e = e->next;
     return e;
 }
 
-static bool is_its_turn(const tt__event *e) {
-    for (const tt__event *older = e->previous; older; older = older->previous)
+static bool is_its_turn(const tt__queue_event *e) {
+    for (const tt__queue_event *older = e->previous; older; older = older->previous)
         if (older->hash == e->hash) return false;
     return true;
 }
 
-static void wait_for_turn(tt__memory_queue *q, const tt__event *e) {
+static void wait_for_turn(tt__memory_queue *q, const tt__queue_event *e) {
     struct timespec until;
     if (is_its_turn(e)) return;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -85,9 +85,9 @@ static void wait_for_turn(tt__memory_queue *q, const tt__event *e) {
         if (pthread_cond_timedwait(&q->told, &q->mutex, &until) == ETIMEDOUT) return;
 }
 
-void tt__events_tell_unlocking(tt__memory_queue *q) {
-    tt__event_line *line = &q->shared.events;
-    tt__event *e;
+void tt__queue_events_tell_unlocking(tt__memory_queue *q) {
+    tt__queue_event_line *line = &q->shared.events;
+    tt__queue_event *e;
     while ((e = oldest_of(line, pthread_self())) && !e->is_being_told) {
         wait_for_turn(q, e);
         e->is_being_told = true;
@@ -101,15 +101,15 @@ void tt__events_tell_unlocking(tt__memory_queue *q) {
     pthread_mutex_unlock(&q->mutex);
 }
 
-static void free_all(tt__event *e) {
-    for (tt__event *next; e; e = next) {
+static void free_all(tt__queue_event *e) {
+    for (tt__queue_event *next; e; e = next) {
         next = e->next;
         tt_free(e);
     }
 }
 
-void tt__events_release(tt__memory_queue *q) {
+void tt__queue_events_release(tt__memory_queue *q) {
     free_all(q->shared.events.first);
     free_all(q->shared.events.spare);
-    q->shared.events = (tt__event_line){.first = NULL};
+    q->shared.events = (tt__queue_event_line){.first = NULL};
 }

@@ -11,18 +11,18 @@ int64_t tt__blob_cost(const tt_blob *blob) {
     return blob ? (int64_t)(blob->size + sizeof *blob) : 0;
 }
 
-int64_t tt__time_after(int64_t now_ms, int64_t span_ms) {
+int64_t tt__ms_after(int64_t now_ms, int64_t span_ms) {
     int64_t sum;
     return __builtin_add_overflow(now_ms, span_ms, &sum) ? INT64_MAX : sum;
 }
 
-int64_t tt__job_ttl_end(const tt__job *job) {
-    return tt__time_after(job->queued_ms, job->ttl_ms);
+int64_t tt__memory_job_ttl_end(const tt__memory_job *job) {
+    return tt__ms_after(job->queued_ms, job->ttl_ms);
 }
 
-int64_t tt__job_run_end(const tt__job *job) {
-    int64_t execution_end = tt__time_after(job->started_ms, job->execution_timeout_ms);
-    int64_t ttl_end = tt__job_ttl_end(job);
+int64_t tt__memory_job_run_end(const tt__memory_job *job) {
+    int64_t execution_end = tt__ms_after(job->started_ms, job->execution_timeout_ms);
+    int64_t ttl_end = tt__memory_job_ttl_end(job);
     return execution_end < ttl_end ? execution_end : ttl_end;
 }
 
@@ -36,7 +36,7 @@ static tt_status read_span(const char *name, int64_t value_ms, int64_t default_m
                    TT_JOB_MAX_POLICY_MS, value_ms);
 }
 
-static tt_status fill(tt__job *job, const tt_job_spec *spec, tt_err *err) {
+static tt_status fill(tt__memory_job *job, const tt_job_spec *spec, tt_err *err) {
     if (!tt_job_id_is_valid(spec->id))
         return tt_fail(err, TT_E_INVALID, "the job's id is not valid");
     if (!spec->envelope) return tt_fail(err, TT_E_INVALID, "job %s has no text", spec->id);
@@ -54,24 +54,25 @@ static tt_status fill(tt__job *job, const tt_job_spec *spec, tt_err *err) {
     return TT_OK;
 }
 
-tt_status tt__job_new(const tt_job_spec *spec, int64_t now_ms, tt__job **out, tt_err *err) {
+tt_status tt__memory_job_new(const tt_job_spec *spec, int64_t now_ms, tt__memory_job **out,
+                             tt_err *err) {
     *out = NULL;
-    tt__job *job = tt_alloc(sizeof *job);
+    tt__memory_job *job = tt_alloc(sizeof *job);
     if (!job) return tt_fail_nomem(err, "job", sizeof *job);
     job->state = TT_JOB_IN_QUEUE;
     job->submitted_ms = job->queued_ms = now_ms;
     tt_status status = fill(job, spec, err);
     if (status != TT_OK) {
-        tt__job_free(job);
+        tt__memory_job_free(job);
         return status;
     }
-    job->due_ms = tt__job_ttl_end(job);
+    job->due_ms = tt__memory_job_ttl_end(job);
     *out = job;
     return TT_OK;
 }
 
-void tt__job_free(tt__job *job) {
-    tt__job_drop_chunks(job);
+void tt__memory_job_free(tt__memory_job *job) {
+    tt__memory_job_drop_chunks(job);
     tt_free(job->chunks);
     tt_blob_release(job->envelope);
     tt_blob_release(job->progress);
@@ -83,13 +84,13 @@ void tt__job_free(tt__job *job) {
 
 /* ---- chunks ------------------------------------------------------------------------------------------------------ */
 
-void tt__job_drop_chunks(tt__job *job) {
+void tt__memory_job_drop_chunks(tt__memory_job *job) {
     for (size_t i = job->first_chunk; i < job->end_chunk; i++) tt_blob_release(job->chunks[i]);
     job->first_chunk = job->end_chunk = 0;
 }
 
 /* The room of chunks that were taken is used again once they are at least half: each is moved once at most. */
-static bool reuse_taken(tt__job *job) {
+static bool reuse_taken(tt__memory_job *job) {
     size_t n = job->end_chunk - job->first_chunk;
     if (job->first_chunk == 0 || n > job->first_chunk) return false;
     memmove(job->chunks, job->chunks + job->first_chunk, n * sizeof *job->chunks);
@@ -98,7 +99,7 @@ static bool reuse_taken(tt__job *job) {
     return true;
 }
 
-tt_status tt__job_reserve_chunk(tt__job *job, tt_err *err) {
+tt_status tt__memory_job_reserve_chunk(tt__memory_job *job, tt_err *err) {
     enum { FIRST_CHUNKS = 16 };
     if (job->end_chunk - job->first_chunk >= TT_QUEUE_MAX_STREAM_CHUNKS)
         return tt_fail(err, TT_E_NOMEM, "job %s: %d chunks of its stream wait to be taken", job->id,
@@ -117,7 +118,7 @@ tt_status tt__job_reserve_chunk(tt__job *job, tt_err *err) {
 /* ---- the view ---------------------------------------------------------------------------------------------------- */
 
 /* A JSON string. Written when it is asked for: timing out must not need memory. */
-static tt_status write_time_out(const tt__job *job, tt_blob **out, tt_err *err) {
+static tt_status write_time_out(const tt__memory_job *job, tt_blob **out, tt_err *err) {
     char text[128];
     int n;
     if (job->time_out == TT__EXECUTION_TIME_OUT)
@@ -134,7 +135,7 @@ static int64_t span(int64_t from_ms, int64_t to_ms) {
     return to_ms > from_ms ? to_ms - from_ms : 0; /* callers' clocks are read before the lock */
 }
 
-static void view_times(const tt__job *job, int64_t now_ms, tt_job_view *out) {
+static void view_times(const tt__memory_job *job, int64_t now_ms, tt_job_view *out) {
     bool is_final = tt_job_state_is_final(job->state);
     int64_t end_ms = is_final ? job->finished_ms : now_ms;
     out->submitted_ms = job->submitted_ms;
@@ -144,7 +145,8 @@ static void view_times(const tt__job *job, int64_t now_ms, tt_job_view *out) {
     out->execution_ms = job->is_started ? span(job->started_ms, end_ms) : 0;
 }
 
-tt_status tt__job_view(const tt__job *job, int64_t now_ms, tt_job_view *out, tt_err *err) {
+tt_status tt__memory_job_view(const tt__memory_job *job, int64_t now_ms, tt_job_view *out,
+                              tt_err *err) {
     memcpy(out->id, job->id, sizeof out->id);
     memcpy(out->worker_id, job->worker_id, sizeof out->worker_id);
     out->state = job->state;

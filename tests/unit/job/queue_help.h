@@ -101,7 +101,7 @@ static inline tt_job_state state_of(tt_queue *q, const char *id, int64_t now_ms)
 
 /* ---- a look inside ----------------------------------------------------------------------------------------------- */
 
-static inline int64_t job_bytes(const tt__job *job) {
+static inline int64_t job_bytes(const tt__memory_job *job) {
     int64_t bytes = (int64_t)sizeof *job + tt__blob_cost(job->envelope) +
                     tt__blob_cost(job->progress) + tt__blob_cost(job->output) +
                     tt__blob_cost(job->error);
@@ -113,8 +113,8 @@ static inline int64_t job_bytes(const tt__job *job) {
 
 static inline size_t list_length(const tt__job_list *list, bool is_sorted) {
     size_t n = 0;
-    const tt__job *previous = NULL;
-    for (const tt__job *j = list->first; j; previous = j, j = j->next, n++) {
+    const tt__memory_job *previous = NULL;
+    for (const tt__memory_job *j = list->first; j; previous = j, j = j->next, n++) {
         assert_ptr_equal(j->previous, previous);
         assert_true(!is_sorted || !previous || previous->arrival < j->arrival);
     }
@@ -129,11 +129,11 @@ static inline void check_inside(tt_queue *q) {
     size_t n_in[3] = {0};
     int64_t bytes = 0, ended_bytes = 0;
     for (size_t i = 0; i < index->n_jobs; i++) {
-        const tt__job *job = index->due[i];
+        const tt__memory_job *job = index->due[i];
         bool is_final = tt_job_state_is_final(job->state);
         assert_int_equal(job->at_due, i);
         assert_true(i == 0 || index->due[(i - 1) / 2]->due_ms <= job->due_ms);
-        assert_ptr_equal(tt__index_find(index, job->id), job);
+        assert_ptr_equal(tt__job_index_find(index, job->id), job);
         assert_int_equal(job->stored_bytes, job_bytes(job));
         bytes += job->stored_bytes;
         if (is_final) ended_bytes += job->stored_bytes;

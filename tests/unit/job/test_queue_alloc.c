@@ -138,7 +138,8 @@ static bool fail_in_step(int last, int n) {
     open_world(&w);
     for (int i = 0; i < last; i++) assert_int_equal(STEPS[i](&w), TT_OK);
     describe(&w, before, sizeof before);
-    tt__events_release((tt__memory_queue *)w.q); /* none to spare: the step must ask for its own */
+    tt__queue_events_release(
+        (tt__memory_queue *)w.q); /* none to spare: the step must ask for its own */
     tt_alloc_fail_after(n);
     tt_status status = STEPS[last](&w);
     tt_alloc_fail_after(-1);

@@ -389,7 +389,7 @@ static void waiting_jobs_are_limited_in_number(void **state) {
 
 static void the_oldest_answers_make_room_for_new_jobs(void **state) {
     (void)state;
-    enum { JOB_BYTES = sizeof(tt__job) + sizeof(tt_blob) + 12, ROOM = 4 };
+    enum { JOB_BYTES = sizeof(tt__memory_job) + sizeof(tt_blob) + 12, ROOM = 4 };
     tt_queue *q = new_queue(&(tt_queue_memory_options){.max_stored_bytes = ROOM * JOB_BYTES});
     tt_err err;
     static const char *const IDS[] = {"a", "b", "c", "d"};
@@ -519,7 +519,7 @@ static void chunks_nobody_takes_are_limited(void **state) {
         tt_blob_release(taken[0]);
         assert_int_equal(q->stream(q, "a", 1, chunk, 0, NULL), TT_OK);
     }
-    tt__job *job = tt__index_find(&((tt__memory_queue *)q)->shared.index, "a");
+    tt__memory_job *job = tt__job_index_find(&((tt__memory_queue *)q)->shared.index, "a");
     assert_in_range(job->chunk_capacity, TT_QUEUE_MAX_STREAM_CHUNKS,
                     4 * TT_QUEUE_MAX_STREAM_CHUNKS);
     tt_blob_release(chunk);

@@ -12,7 +12,7 @@ enum {
     MAX_CLAIMS = 3,
     MAX_CHUNKS = 16, /* of the model; operations are rare enough */
 };
-static const int64_t MAX_BYTES = 24 * (int64_t)sizeof(tt__job);
+static const int64_t MAX_BYTES = 24 * (int64_t)sizeof(tt__memory_job);
 
 /* ---- the model --------------------------------------------------------------------------------------------------- */
 
@@ -56,7 +56,7 @@ static int64_t cost(const char *text) {
 }
 
 static int64_t bytes_of(const model_job *j) {
-    int64_t bytes = (int64_t)sizeof(tt__job) + cost("{\"input\":{}}") + cost(j->progress) +
+    int64_t bytes = (int64_t)sizeof(tt__memory_job) + cost("{\"input\":{}}") + cost(j->progress) +
                     cost(j->output) + (j->state == TT_JOB_TIMED_OUT ? 0 : cost(j->error));
     for (int i = 0; i < j->n_chunks; i++) bytes += cost(j->chunks[i]);
     return bytes;
