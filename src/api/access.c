@@ -3,6 +3,7 @@
  * they are refused unless their origin was allowed. */
 #include "api/access.h"
 
+#include <string.h>
 #include <strings.h>
 
 #include "api/answer.h"

@@ -2,6 +2,8 @@
 #include "api/answer.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "api/metrics.h"
 #include "base/clock.h"

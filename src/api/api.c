@@ -4,6 +4,8 @@
 #include "api/api.h"
 
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "api/access.h"
 #include "api/answer.h"

@@ -2,6 +2,8 @@
 #include "api/body.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/json.h"
@@ -31,7 +33,7 @@ static tt_status decode_name(const member *m, char out[NAME_BYTES], tt_err *err)
         return TT_OK;
     }
     TT_TRY(tt_json_parse(m->name - 1, m->name_size + 2, &decoded, err));
-    const char *name = json_object_get_string(decoded);
+    const char *name = json_object_get_string(decoded); /* the reader refuses NULs in names */
     if (strlen(name) < NAME_BYTES) snprintf(out, NAME_BYTES, "%s", name);
     json_object_put(decoded);
     return TT_OK;

@@ -1,4 +1,6 @@
 /* /docs: the table of routes and the jobs' schema as one page, written on the server. No script, nothing from outside. */
+#include <string.h>
+
 #include "api/describe.h"
 #include "api/routes.h"
 #include "base/json.h"

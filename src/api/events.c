@@ -2,6 +2,7 @@
 #include "api/events.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "api/answer.h"
 #include "api/park.h"

@@ -1,5 +1,7 @@
 /* The operations on jobs that exist: status, status-sync, stream, cancel, retry, purge-queue; and the lists: health, requests. */
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "api/answer.h"
 #include "api/park.h"

@@ -3,6 +3,8 @@
 #include "api/metrics.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "api/routes.h"
 #include "api/webhooks.h"

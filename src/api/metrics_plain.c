@@ -2,6 +2,8 @@
  *
  * They differ, as far as we and our workers write them, in three things: in the older format the family of a counter bears
  * the _total of its samples, "info" is a gauge whose family bears _info, and there is neither # UNIT nor # EOF. */
+#include <string.h>
+
 #include "api/metrics.h"
 
 typedef struct line {

@@ -1,5 +1,6 @@
 /* /openapi.json: OpenAPI 3.1, whose schemas are JSON Schema 2020-12 as the jobs' schema is. */
 #include <ctype.h>
+#include <string.h>
 
 #include "api/describe.h"
 #include "api/routes.h"

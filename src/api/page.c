@@ -1,6 +1,8 @@
 /* See page.h. */
 #include "api/page.h"
 
+#include <string.h>
+
 #include "api/sign.h"
 #include "base/base64.h"
 

@@ -1,5 +1,7 @@
 /* What people and monitors read: the playground, /docs, /openapi.json, /metrics, /ready. Nothing in these pages comes from a
  * request, and their policies forbid every script but the playground's own. */
+#include <string.h>
+
 #include "api/answer.h"
 #include "api/describe.h"
 #include "api/metrics.h"

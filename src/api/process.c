@@ -1,6 +1,7 @@
 /* Memory, processor time and open files of this process, under the names that every Prometheus client library uses. What
  * /proc does not tell is left out. */
 #include <dirent.h>
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 

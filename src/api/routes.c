@@ -1,6 +1,9 @@
 /* See routes.h. */
 #include "api/routes.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "base/limits.h"
 
 #define JSON "application/json"

@@ -2,6 +2,8 @@
  * near that size, and what is left waits for the next call. */
 #include "api/stream.h"
 
+#include <string.h>
+
 #include "api/answer.h"
 #include "api/park.h"
 #include "base/json.h"

@@ -1,4 +1,6 @@
 /* POST /run and /runsync: a body becomes a job. */
+#include <string.h>
+
 #include "api/answer.h"
 #include "api/body.h"
 #include "api/park.h"

@@ -2,6 +2,7 @@
 #include "api/waits.h"
 
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/alloc.h"

@@ -1,6 +1,9 @@
 /* GET /events/{id}: server-sent events (WHATWG HTML, 9.2.6), byte for byte. */
 #include "unit/api/world.h"
 
+#include "api/events.h"
+#include "api/parts.h"
+
 /* The connection after the answer's head, read chunk by chunk. */
 typedef struct follower {
     raw_client c;
@@ -190,6 +193,26 @@ static void a_follower_that_leaves_is_let_go(void **state) {
     world_close(&w);
 }
 
+static void beat_now(void *api) {
+    tt__events_beat(api);
+}
+
+static void a_heartbeat_is_a_comment(void **state) {
+    (void)state;
+    world w;
+    world_open(&w);
+    char id[TT_JOB_ID_BYTES];
+    run_job(&w, "{\"input\": 1}", id);
+    follower f = follow(&w, id, "");
+    hear(&f, "IN_QUEUE");
+    size_t before = f.text.size; /* instead of 15 s: on the loop's thread, as its timer does */
+    assert_int_equal(tt_loop_post(w.api->loop, beat_now, w.api, NULL), TT_OK);
+    hear(&f, ": still here\n\n");
+    assert_string_equal(f.text.data + before, ": still here\n\n");
+    leave(&f);
+    world_close(&w);
+}
+
 static void close_ends_the_streams(void **state) {
     (void)state;
     world w;
@@ -213,6 +236,7 @@ int main(void) {
         cmocka_unit_test(a_purged_job_ends_its_events),
         cmocka_unit_test(huge_progress_is_left_to_status),
         cmocka_unit_test(a_follower_that_leaves_is_let_go),
+        cmocka_unit_test(a_heartbeat_is_a_comment),
         cmocka_unit_test(close_ends_the_streams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

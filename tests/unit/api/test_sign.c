@@ -35,17 +35,17 @@ static void the_published_example_is_reproduced(void **state) {
 
 static void malformed_secrets_are_refused_without_repeating_them(void **state) {
     (void)state;
-    static const char *const wrong[] = {"",
-                                        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-                                        "whsec_",
-                                        "whsec_MfKQ",
-                                        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS",
-                                        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa!!",
-                                        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaL===",
-                                        "whsec_MfKQ9r8GKYqr=wjUPD8ILPZIo2LaLaSw",
-                                        "whsec_"
-                                        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYqrTwjUPD8ILPZIo2"
-                                        "LaLaSwMfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"};
+    char too_long[128] = "whsec_"; /* 66 bytes */
+    for (int i = 0; i < 88; i++) too_long[6 + i] = 'A';
+    const char *const wrong[] = {"",
+                                 "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                                 "whsec_",
+                                 "whsec_MfKQ",
+                                 "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS",
+                                 "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa!!",
+                                 "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaL===",
+                                 "whsec_MfKQ9r8GKYqr=wjUPD8ILPZIo2LaLaSw",
+                                 too_long};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         tt__secret secret;
         tt_err err;

@@ -160,6 +160,7 @@ static inline tt_blob *blob_of(const char *text) {
 /* Claims the next job, which may need a moment to arrive; *claim is released by the caller. */
 static inline void claim_next(world *w, tt_job_claim *claim) {
     int n = 0;
+    *claim = (tt_job_claim){.attempt = 0};
     for (int64_t end = now_ms() + RAW_WAIT_MS; n == 0 && now_ms() < end;) {
         assert_int_equal(w->queue->claim(w->queue, "worker-1", 1, now_ms(), claim, &n, NULL),
                          TT_OK);
