@@ -7,7 +7,8 @@
  * A parked or streaming exchange whose client leaves gets its on_gone callback once, from a server thread (product.md 5.3:
  * libmicrohttpd alone does not notice). It must still be ended; the answer then goes nowhere. on_gone never runs after the
  * exchange was ended: an end that meets a running on_gone waits for it, unless it is called from inside it. So do not end an
- * exchange while holding a lock that its on_gone takes. A client that closes only its writing side (`nc -N`) counts as gone.
+ * exchange while holding a lock that its on_gone takes, and do not block in on_gone. A client that closes only its writing
+ * side (`nc -N`) counts as gone.
  *
  * Requests that break HTTP, are too large, or come too slowly never reach `handle`: they are answered 400, 413, 431, 503 with
  * {"error": "..."}, or cut off. No TLS, no HTTP/2: a proxy brings them. */

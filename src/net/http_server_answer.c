@@ -15,9 +15,8 @@
 
 #include "base/alloc.h"
 
-enum {
-    STREAM_BLOCK_BYTES = 8 * 1024
-}; /* libmicrohttpd's buffer for clients without chunks (HTTP/1.0) */
+/* libmicrohttpd's buffer for clients without chunks (HTTP/1.0). */
+enum { STREAM_BLOCK_BYTES = 8 * 1024 };
 
 /* ---- states ------------------------------------------------------------------------------------------------------ */
 
@@ -124,7 +123,7 @@ enum MHD_Result tt__http_settle(tt_http_exchange *x) {
 
 /* ---- headers of the answer --------------------------------------------------------------------------------------- */
 
-static bool is_token(const char *text) {
+bool tt__http_is_token(const char *text) {
     static const char MARKS[] = "!#$%&'*+-.^_`|~"; /* RFC 9110, 5.6.2 */
     for (const char *c = text; *c; c++) {
         bool is_alnum =
@@ -151,7 +150,8 @@ static bool is_ours(const char *name) {
 
 tt_status tt_http_add_header(tt_http_exchange *x, const char *name, const char *value,
                              tt_err *err) {
-    if (!is_token(name)) return tt_fail(err, TT_E_INVALID, "\"%s\" cannot name a header", name);
+    if (!tt__http_is_token(name))
+        return tt_fail(err, TT_E_INVALID, "\"%s\" cannot name a header", name);
     if (is_ours(name)) return tt_fail(err, TT_E_INVALID, "the server writes %s itself", name);
     if (!is_field_value(value))
         return tt_fail(err, TT_E_INVALID, "header %s: control characters in its value", name);

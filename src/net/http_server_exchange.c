@@ -25,6 +25,12 @@ static enum MHD_Result count_pair(void *cls, enum MHD_ValueKind kind, const char
     return MHD_YES;
 }
 
+/* RFC 9112, 5.1: white space around a value is no part of it. libmicrohttpd has removed what stands before. */
+static size_t trimmed(const char *value, size_t size) {
+    while (size > 0 && (value[size - 1] == ' ' || value[size - 1] == '\t')) size--;
+    return size;
+}
+
 /* Text up to `size` or its first NUL, and a NUL. */
 static char *put_text(char *to, const char *text, size_t size) {
     size_t length = text ? strnlen(text, size) : 0;
@@ -38,7 +44,7 @@ static enum MHD_Result copy_pair(void *cls, enum MHD_ValueKind kind, const char 
     copy *c = cls;
     (void)kind;
     c->to = put_text(c->to, name, name_size);
-    c->to = put_text(c->to, value, value_size);
+    c->to = put_text(c->to, value, value ? trimmed(value, value_size) : 0);
     return MHD_YES;
 }
 

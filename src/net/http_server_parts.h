@@ -185,6 +185,7 @@ tt_http_exchange *tt__http_exchange_new(tt_http_server *server, struct MHD_Conne
                                         tt__http_slot *slot, const char *method);
 void tt__http_exchange_hold(tt_http_exchange *x);
 void tt__http_exchange_release(tt_http_exchange *x);
+bool tt__http_is_token(const char *text); /* may name a header: RFC 9110, 5.6.2 */
 /* Reads path and query. TT_E_FORMAT, TT_E_NOMEM. */
 tt_status tt__http_exchange_target(tt_http_exchange *x, const char *url, tt_err *err);
 

@@ -88,9 +88,21 @@ static int count_headers(const tt_http_exchange *x, const char *name) {
     return n;
 }
 
-/* Two readings of where a body ends are how requests are smuggled past proxies (RFC 9112, 6.3 and 11.2). */
-static bool is_framed_badly(const tt_http_exchange *x) {
-    const char *encoding = tt_http_header(x, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+/* "Content-Length : 3" is such a name (RFC 9112, 5.1). */
+static bool has_bad_name(const tt_http_exchange *x) {
+    for (const char *at = x->headers; at < x->headers_end;) {
+        const char *value = at + strlen(at) + 1;
+        if (!tt__http_is_token(at)) return true;
+        at = value + strlen(value) + 1;
+    }
+    return false;
+}
+
+/* Two readings of where a body ends are how requests are smuggled past proxies (RFC 9112, 6.3 and 11.2). The encoding is
+ * libmicrohttpd's own text: 0.9 takes "chunked" with a space behind it for something else. */
+static bool is_framed_badly(const tt_http_exchange *x, struct MHD_Connection *connection) {
+    const char *encoding =
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_TRANSFER_ENCODING);
     int n_lengths = count_headers(x, MHD_HTTP_HEADER_CONTENT_LENGTH);
     int n_encodings = count_headers(x, MHD_HTTP_HEADER_TRANSFER_ENCODING);
     return n_lengths + n_encodings > 1 || (encoding && strcasecmp(encoding, "chunked") != 0);
@@ -135,8 +147,9 @@ static bool is_refused_by_head(tt_http_exchange *x, struct MHD_Connection *conne
         REFUSE(why, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
                "the request's headers are too large: the limit is %d bytes",
                TT_HTTP_MAX_HEAD_BYTES);
-    } else if (is_framed_badly(x)) {
-        REFUSE(why, MHD_HTTP_BAD_REQUEST, "the request does not say clearly where its body ends");
+    } else if (has_bad_name(x) || is_framed_badly(x, connection)) {
+        REFUSE(why, MHD_HTTP_BAD_REQUEST,
+               "the request's headers are broken, or do not say clearly where its body ends");
     } else if (atomic_load(&x->server->stage) != TT__HTTP_SERVING) {
         REFUSE(why, MHD_HTTP_SERVICE_UNAVAILABLE, "the server is closing");
     } else {

@@ -213,9 +213,8 @@ static void add(tt_http_server *server, int fd, const struct sockaddr *address, 
 
 /* False: no more for now, and the reason will not go away by itself. */
 static bool accept_one(tt_http_server *server, int listener, bool *is_empty) {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t size = sizeof address;
-    memset(&address, 0, sizeof address);
     int fd = accept4(listener, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     *is_empty = false;
     if (fd >= 0) {

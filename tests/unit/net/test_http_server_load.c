@@ -142,10 +142,11 @@ static bool are_connected(fixture *f, int n) {
 
 /* Both ends of a connection are in this process. */
 static int count_affordable(int wanted) {
-    enum { OTHERS = 200 };
+    enum { OTHERS = 200, LEAST = 10 };
     struct rlimit limit;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0); /* the server has raised it */
     int affordable = limit.rlim_cur > 1 << 20 ? wanted : (int)limit.rlim_cur / 2 - OTHERS;
+    if (affordable < LEAST) affordable = LEAST;
     return wanted < affordable ? wanted : affordable;
 }
 
