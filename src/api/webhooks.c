@@ -22,7 +22,7 @@
 #include "net/backoff.h"
 #include "net/http_client.h"
 
-enum { GONE = 410, ID_BYTES = TT_JOB_ID_BYTES + 16, HEADER_BYTES = 256 };
+enum { ID_BYTES = TT_JOB_ID_BYTES + 16, HEADER_BYTES = 256 };
 
 typedef struct delivery delivery;
 struct delivery {
@@ -32,6 +32,8 @@ struct delivery {
     char *url;
     tt_blob *pieces[TT__ANSWER_PIECES];
     int n_pieces, n_tries;
+    size_t body_bytes;
+    char failure[96]; /* why the last try failed */
     tt_backoff backoff;
     delivery *next, *previous; /* of all; under the mutex */
     delivery *next_ready;
@@ -49,12 +51,13 @@ struct tt__hooks {
         pthread_cond_t changed;
         delivery *all;
         int64_t n, n_untried;
+        size_t bytes;
     } shared;
 };
 
 static void log_line(const delivery *d, tt_log_level level, const char *what) {
-    tt_log_write(d->hooks->api->options.log, level, d->job_id, "Webhook %s. try=%d of=%d", what,
-                 d->n_tries, TT__HOOK_TRIES);
+    tt_log_write(d->hooks->api->options.log, level, d->job_id, "Webhook %s. try=%d of=%d%s%s", what,
+                 d->n_tries, TT__HOOK_TRIES, d->failure[0] ? " reason=" : "", d->failure);
 }
 
 tt_status tt__hooks_new(tt_api *api, tt__hooks **out, tt_err *err) {
@@ -88,13 +91,15 @@ static void release(delivery *d) {
 
 static bool list_put(tt__hooks *h, delivery *d) {
     pthread_mutex_lock(&h->shared.mutex);
-    bool is_room = h->shared.n < TT__HOOK_MAX_PENDING;
+    bool is_room = h->shared.n < TT__HOOK_MAX_PENDING &&
+                   h->shared.bytes + d->body_bytes <= TT__HOOK_MAX_PENDING_BYTES;
     if (is_room) {
         d->next = h->shared.all;
         if (d->next) d->next->previous = d;
         h->shared.all = d;
         h->shared.n++;
         h->shared.n_untried++;
+        h->shared.bytes += d->body_bytes;
     }
     pthread_mutex_unlock(&h->shared.mutex);
     return is_room;
@@ -110,6 +115,7 @@ static void over(delivery *d) {
     else
         h->shared.all = d->next;
     h->shared.n--;
+    h->shared.bytes -= d->body_bytes;
     if (d->n_tries == 0) h->shared.n_untried--;
     pthread_cond_broadcast(&h->shared.changed);
     pthread_mutex_unlock(&h->shared.mutex);
@@ -195,6 +201,15 @@ static void try_later(delivery *d, int64_t asked_ms) {
         abandon(d, "given up for want of memory");
 }
 
+static void note_failure(delivery *d, const tt_http_response *response) {
+    d->failure[0] = '\0';
+    if (response->status / 100 == 2) return;
+    if (response->failure == TT_OK)
+        snprintf(d->failure, sizeof d->failure, "HTTP status %d", response->status);
+    else
+        snprintf(d->failure, sizeof d->failure, "%.95s", response->message);
+}
+
 static tt__hook_result classify(const tt_http_response *response) {
     if (response->failure != TT_OK) return TT__HOOK_NO_ANSWER;
     int hundreds = response->status / 100;
@@ -212,11 +227,12 @@ static void answered(void *context, const tt_http_response *response) {
     h->n_sending--;
     count_try(d);
     tt__metrics_hook(h->api->metrics, result);
+    note_failure(d, response);
     if (result == TT__HOOK_2XX) {
         log_line(d, TT_LOG_DEBUG, "delivered");
         over(d);
     } else if (result == TT__HOOK_4XX && !tt_http_is_retryable(response->status)) {
-        abandon(d, response->status == GONE ? "refused with 410: gone" : "refused with a 4xx");
+        abandon(d, "refused");
     } else {
         try_later(d, response->retry_after_ms);
     }
@@ -264,6 +280,7 @@ static void pump(tt__hooks *h) {
         if (send(d, &err) == TT_OK) continue;
         h->n_sending--;
         count_try(d);
+        snprintf(d->failure, sizeof d->failure, "%.95s", err.message);
         tt__metrics_hook(h->api->metrics, TT__HOOK_NO_ANSWER);
         try_later(d, -1);
     }
@@ -284,6 +301,7 @@ static tt_status new_delivery(tt__hooks *h, const tt_job_view *view, delivery **
     d->url = tt_strdup(view->webhook);
     tt_status status = d->url ? tt__answer_write(view, d->pieces, &d->n_pieces, err)
                               : tt_fail_nomem(err, "webhook", strlen(view->webhook) + 1);
+    for (int i = 0; i < d->n_pieces; i++) d->body_bytes += d->pieces[i]->size;
     if (status != TT_OK) release(d);
     return status;
 }

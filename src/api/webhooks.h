@@ -11,6 +11,7 @@
 #define TT_API_WEBHOOKS_H
 
 #include "api/parts.h"
+#include "base/limits.h"
 
 enum {
     TT__HOOK_TRIES = 12,
@@ -20,6 +21,8 @@ enum {
     TT__HOOK_MAX_SENDING = 32,   /* tries at once; slow receivers hold sockets, not memory */
     TT__HOOK_MAX_PENDING = 10000 /* deliveries; as many as jobs may wait */
 };
+/* Of bodies held: what the queue in memory stores by default, since they may outlive their jobs in it. */
+#define TT__HOOK_MAX_PENDING_BYTES TT_GIB
 
 tt_status tt__hooks_new(tt_api *api, tt__hooks **out, tt_err *err);
 void tt__hooks_free(tt__hooks *h); /* when the loop's thread has ended; NULL is fine */
