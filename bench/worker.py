@@ -1,7 +1,8 @@
 """The worker's own speed: jobs a second, heartbeats under load, what a large result costs. Called by bench/run.
 
-    ./dev bench --worker          about a minute; also against the reference SDK (runpod, PyPI) when $TINTYPE_RUNPOD_PYTHON
-                                  names a Python that has it, or build/bench/runpod/bin/python exists
+    ./dev bench --worker                about a minute
+    ./dev bench --worker --reference    also the reference SDK, runpod 1.12.0 from PyPI: installed into build/bench/runpod,
+                                        unless $TINTYPE_RUNPOD_PYTHON names a Python that has it
 
 bench_platform (bench/platform.c) hands out jobs as fast as they are taken; the handler of both contestants answers "Hello
 World!" at once. Contestants alternate; the machine's other load is printed beside the numbers. A Markdown table goes to
@@ -140,9 +141,9 @@ def repeat(kind, contestant, n, function, *arguments):
     return sorted(runs, key=lambda numbers: list(numbers.values())[0] or 0)[len(runs) // 2]
 
 
-def contestants(tree):
+def contestants(tree, wants_reference):
     yield "tintype", [os.path.join(tree, "examples", "mock_worker")], {1: 5000, 8: 5000}
-    reference = find_reference()
+    reference = find_reference() if wants_reference else None
     if reference:
         yield "runpod-python", [reference, "-u", "-c", REFERENCE], {1: 10, 8: 80}
 
@@ -150,13 +151,15 @@ def contestants(tree):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--tree", required=True)
+    parser.add_argument("--worker", action="store_true", help="what bench/run was called with")
+    parser.add_argument("--reference", action="store_true")
     parser.add_argument("--runs", type=int, default=3)
-    options, _ = parser.parse_known_args()
+    options = parser.parse_args()
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
     print("| worker | jobs/s, 1 at once | CPU us/job | jobs/s, 8 at once | heartbeat late p50 / p99 ms, all cores burning |"
           " 2 MB result: ms/job | its CPU ms |")
     print("|---|---|---|---|---|---|---|")
-    for name, command, jobs in contestants(options.tree):
+    for name, command, jobs in contestants(options.tree, options.reference):
         one = repeat("rate-1", name, options.runs, measure_rate, options.tree, command, jobs[1], 1)
         eight = repeat("rate-8", name, options.runs, measure_rate, options.tree, command, jobs[8], 8)
         pings = repeat("pings", name, 1, measure_pings, options.tree, command, 12)
