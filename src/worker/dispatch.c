@@ -109,6 +109,7 @@ static void copy_counts(tt_dispatch *d) {
     tt_dispatch_counts *c = &d->shared.counts;
     pthread_mutex_lock(&d->shared.lock);
     c->is_ready = d->state == TT__READY;
+    c->is_draining = d->is_draining;
     c->concurrency = d->concurrency;
     c->running = d->n_running;
     c->waiting = d->n_waiting;
@@ -275,7 +276,10 @@ void tt_dispatch_drain(tt_dispatch *d) {
     d->is_draining = true;
     tt_log_write(log_of(d), TT_LOG_DEBUG, NULL, "Kill worker.");
     if (d->options.hands_back) hand_back_waiting(d);
-    d->options.source->drain(d->options.source);
+    if (d->was_ready)
+        d->options.source->drain(d->options.source);
+    else
+        d->is_source_drained = true; /* it was never told to begin */
     if (d->options.drain_ms > 0 && !d->has_given_up &&
         tt_loop_timer(d->options.loop, d->options.drain_ms, on_drain_timer, d, &d->drain_timer,
                       NULL) != TT_OK)

@@ -70,6 +70,7 @@ int tt_dispatch_free_slots(const tt_dispatch *d);
 
 typedef struct tt_dispatch_counts {
     bool is_ready; /* a handler process waits for jobs or runs them */
+    bool is_draining;
     int concurrency, running, waiting;
     int64_t restarts, crashed_jobs; /* since the start */
 } tt_dispatch_counts;

@@ -187,7 +187,7 @@ void tt__dispatch_check_end(tt_dispatch *d) {
     if (!is_over(d) || !d->is_source_drained) return;
     if (d->state == TT__READY && !(d->has_given_up && !d->grace_timer))
         quit(d);
-    else if (d->state != TT__QUITTING && d->state != TT__ENDED && d->state != TT__UNFIT)
+    else if (d->state != TT__QUITTING && d->state != TT__ENDED)
         finish(d);
 }
 

@@ -75,7 +75,7 @@ struct tt_dispatch {
         int n_free, n_running;
     } told;
 
-    bool is_draining, is_source_drained, has_given_up;
+    bool was_ready, is_draining, is_source_drained, has_given_up;
     int n_deaths; /* without a finished job between */
     tt_backoff restart_backoff;
     tt_timer *restart_timer, *drain_timer, *grace_timer, *quit_timer, *hung_timer;

@@ -142,6 +142,7 @@ static void take_run_message(tt_dispatch *d, const tt_packet_header *header, siz
 static void ready(tt_dispatch *d, int64_t pid) {
     if (d->state != TT__STARTING) return;
     d->state = TT__READY;
+    d->was_ready = true;
     d->handlers_pid = (int)pid;
     d->tell.resize = true;
     if (d->options.ready) d->options.ready(d->options.context);

@@ -9,11 +9,12 @@
 
 typedef struct tt_local_source tt_local_source;
 
-/* loop, log, queue are borrowed. worker_id is copied. */
+/* loop, log, queue are borrowed. worker_id is copied. Free it when nothing changes the queue any more, before the loop. */
 tt_status tt_local_source_new(tt_loop *loop, const tt_log *log, tt_queue *queue,
                               const char *worker_id, tt_local_source **out, tt_err *err);
 void tt_local_source_free(tt_local_source *s);
 tt_source *tt_local_source_source(tt_local_source *s);
+/* Claims begin; again after a restart is harmless. */
 void tt_local_source_start(tt_local_source *s, tt_dispatch *dispatch);
 
 #endif
