@@ -13,10 +13,11 @@ static const char style[] =
     "section{border-top:1px solid #ddd3c5;padding:.5rem 0 1rem}"
     "h3{margin:.6rem 0 .2rem;font-size:1.05rem}"
     "code,pre{font:.9rem/1.45 ui-monospace,monospace}"
-    "pre{background:#f0e9de;padding:.7rem;overflow-x:auto;border-radius:.3rem;margin:.5rem 0}"
+    "pre{background:#f0e9de;padding:.7rem;white-space:pre-wrap;border-radius:.3rem;margin:.5rem 0}"
     "b.m{font:600 .75rem ui-monospace,monospace;background:#7a4a21;color:#fff;border-radius:.2rem;"
     "padding:.15rem .4rem;margin-right:.3rem}"
-    "table{border-collapse:collapse;width:100%}"
+    "table{border-collapse:collapse;width:100%;table-layout:fixed;overflow-wrap:anywhere}"
+    "th:nth-child(1){width:27%}th:nth-child(2){width:27%}"
     "td,th{text-align:left;vertical-align:top;border-top:1px solid #ddd3c5;padding:.35rem .5rem "
     ".35rem 0}"
     "a{color:#7a4a21}"
@@ -101,12 +102,26 @@ static tt_status put_value(tt_buf *out, const char *before, json_object *value, 
     return put_between(out, before, text ? text : "", after, err);
 }
 
-/* "integer", or "integer, null" for a list of types. */
-static tt_status put_type(tt_buf *out, json_object *type, tt_err *err) {
-    if (!json_object_is_type(type, json_type_array)) return put_value(out, "", type, "", err);
-    for (size_t i = 0; i < json_object_array_length(type); i++)
-        TT_TRY(put_value(out, i ? ", " : "", json_object_array_get_idx(type, i), "", err));
+/* The items of a list, or a single value. Null, which says "may be left out", is not listed. */
+static tt_status put_list(tt_buf *out, const char *before, json_object *list, tt_err *err) {
+    if (!json_object_is_type(list, json_type_array)) return put_value(out, before, list, "", err);
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        json_object *item = json_object_array_get_idx(list, i);
+        bool is_null = !item || (json_object_is_type(item, json_type_string) &&
+                                 strcmp(json_object_get_string(item), "null") == 0);
+        if (is_null) continue;
+        TT_TRY(put_value(out, before, item, "", err));
+        before = ", ";
+    }
     return TT_OK;
+}
+
+/* Descriptions that tell the default themselves often tell more than the schema can. */
+static tt_status put_default(tt_buf *out, json_object *field, tt_err *err) {
+    json_object *description = member(field, "description");
+    const char *text = description ? json_object_get_string(description) : "";
+    if (strstr(text, "Default:")) return TT_OK;
+    return put_value(out, " Default: <code>", member(field, "default"), "</code>", err);
 }
 
 /* The other names of a field: members that only refer to it. */
@@ -127,14 +142,14 @@ static tt_status put_field(tt_buf *out, json_object *properties, const char *nam
     TT_TRY(put_between(out, "<tr><td><code>", name, "</code>", err));
     TT_TRY(put_aliases(out, properties, name, err));
     TT_TRY(put(out, "</td><td>", err));
-    TT_TRY(put_type(out, member(field, "type"), err));
+    TT_TRY(put_list(out, "", member(field, "type"), err));
     TT_TRY(put_value(out, "<br>at least ", member(field, "minimum"), "", err));
     TT_TRY(put_value(out, "<br>at most ", member(field, "maximum"), "", err));
     TT_TRY(put_value(out, "<br>in steps of ", member(field, "multipleOf"), "", err));
-    TT_TRY(put_value(out, "<br>one of ", member(field, "enum"), "", err));
+    TT_TRY(put_list(out, "<br>one of ", member(field, "enum"), err));
     TT_TRY(put(out, "</td><td>", err));
     TT_TRY(put_value(out, "", member(field, "description"), "", err));
-    TT_TRY(put_value(out, " Default: <code>", member(field, "default"), "</code>", err));
+    TT_TRY(put_default(out, field, err));
     return put(out, "</td></tr>\n", err);
 }
 

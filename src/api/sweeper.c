@@ -39,7 +39,7 @@ static void sweep(void *context) {
     s->timer = NULL; /* gone once it fired */
     atomic_store(&s->is_hurried, false);
     int64_t next_ms = queue->sweep(queue, tt__now_ms());
-    if (set_timer(s, next_ms > 0 ? next_ms : 0, &err) != TT_OK)
+    if (set_timer(s, next_ms > 0 ? next_ms : 1, &err) != TT_OK)
         tt_log_write(s->api->options.log, TT_LOG_WARN, NULL, "jobs may time out late: %s",
                      err.message);
 }
