@@ -18,13 +18,39 @@ static int version(void) {
     return tt__print(text, (unsigned long)n);
 }
 
+typedef struct command {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv starts after the name */
+    int (*help)(void);
+} command;
+
+static int schema(int argc, char **argv) {
+    (void)argc, (void)argv;
+    return tt__schema();
+}
+
+static const command COMMANDS[] = {
+    {"run", tt__run, tt__run_help},
+    {"serve", tt__serve, tt__serve_help},
+    {"worker", tt__worker, tt__worker_help},
+    {"dev", tt__dev, tt__dev_help},
+    {"schema", schema, tt__help},
+};
+enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
+
+static const command *find_command(const char *name) {
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        if (strcmp(name, COMMANDS[i].name) == 0) return &COMMANDS[i];
+    return NULL;
+}
+
 static int unknown_command(const char *name) {
-    static const char *const commands[] = {"run", "schema", "help", "version"};
     tt_nearest nearest;
     char shown[TT_SHOWN_BYTES];
     tt_nearest_init(&nearest, name);
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        tt_nearest_offer(&nearest, commands[i]);
+    for (size_t i = 0; i < N_COMMANDS; i++) tt_nearest_offer(&nearest, COMMANDS[i].name);
+    tt_nearest_offer(&nearest, "help");
+    tt_nearest_offer(&nearest, "version");
     tt_show_text(shown, name, strlen(name));
     if (nearest.best)
         fprintf(stderr, "tintype: unknown command \"%s\", did you mean %s?\n", shown, nearest.best);
@@ -32,6 +58,11 @@ static int unknown_command(const char *name) {
         fprintf(stderr, "tintype: unknown command \"%s\"; \"tintype help\" lists the known ones\n",
                 shown);
     return TT_EXIT_USAGE;
+}
+
+static int help(int argc, char **argv) {
+    const command *about = argc > 2 ? find_command(argv[2]) : NULL;
+    return about ? about->help() : tt__help();
 }
 
 /* A picture opened as descriptor 1 would receive what is printed. So a closed standard descriptor is filled, in the
@@ -46,14 +77,15 @@ int main(int argc, char **argv) {
     tt__wait_passively(argv);
     fill_standard_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a reader that left is an error like any other: write says so */
-    const char *command = argc > 1 ? argv[1] : "run";
-    if (strcmp(command, "run") == 0)
-        return tt__run(argc > 1 ? argc - 2 : 0, argv + (argc > 1 ? 2 : 1));
-    if (strcmp(command, "--version") == 0 || strcmp(command, "version") == 0) return version();
-    if (strcmp(command, "schema") == 0) return tt__schema();
-    if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 ||
-        strcmp(command, "-h") == 0)
-        return argc > 2 && strcmp(argv[2], "run") == 0 ? tt__run_help() : tt__help();
-    if (command[0] == '-') return tt__run(argc - 1, argv + 1);
-    return unknown_command(command);
+    const char *name = argc > 1 ? argv[1] : "";
+    const command *found = find_command(name);
+    if (found) return found->run(argc - 2, argv + 2);
+    if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) return version();
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return help(argc, argv);
+    if (name[0] && name[0] != '-') return unknown_command(name);
+    int n_words = argc > 1 ? argc - 1 : 0;
+    char **words = argv + (argc > 1);
+    return tt__worker_is_wanted(n_words, words) ? tt__worker(n_words, words)
+                                                : tt__run(n_words, words);
 }

@@ -4,30 +4,17 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
+#include "cmd/program_path.h"
 
 #define MODEL_FILE "tintype-tiny.safetensors"
-
-/* The directory of the running program, without a slash at the end; "." when the system does not
- * tell. */
-static void program_directory(char out[PATH_MAX]) {
-    ssize_t n = readlink("/proc/self/exe", out, PATH_MAX - 1);
-    out[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr(out, '/');
-    if (slash)
-        *slash = '\0';
-    else
-        snprintf(out, PATH_MAX, ".");
-}
 
 tt_status tt__model_path_find(char *out, size_t size, tt_err *err) {
     static const char *const near_program[] = {"../models", "../../models", "../share/tintype"};
     static const char *const elsewhere[] = {"models", "/usr/local/share/tintype"};
     char program[PATH_MAX];
-    program_directory(program);
+    tt__program_directory(program);
     for (size_t i = 0; i < sizeof near_program / sizeof *near_program; i++) {
         int n = snprintf(out, size, "%s/%s/" MODEL_FILE, program, near_program[i]);
         if (n > 0 && (size_t)n < size && tt_file_exists(out)) return TT_OK;
