@@ -65,8 +65,9 @@ bool tt_job_is_local(const tt_job *job); /* test or serve mode: previews cost no
  * and says so. Failures (memory, invalid JSON) are remembered and become the job's error: no need to check each call. */
 typedef struct tt_reply tt_reply;
 
-void tt_reply_json(tt_reply *reply, const char *json,
-                   size_t size_bytes); /* the output, as JSON of any type */
+/* The output, as JSON of any type. Of an object, two top-level members are the reference's special ones and are taken out: a
+ * true "error" is the job's error, a true "refresh_worker" does as tt_reply_refresh_worker; an empty object is no output. */
+void tt_reply_json(tt_reply *reply, const char *json, size_t size_bytes);
 void tt_reply_string(tt_reply *reply, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* The output in pieces of raw JSON text, for what is large: each piece goes out as it comes. Together they must be one JSON
@@ -78,7 +79,8 @@ void tt_reply_error_json(tt_reply *reply, const char *json, size_t size_bytes);
 /* What the reference SDK sends for an exception: error_type, error_message, hostname, worker_id, version as JSON text. */
 void tt_reply_exception(tt_reply *reply, const char *type, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* One chunk of a stream, a JSON value; needs is_streaming. False once nobody wants more. */
+/* One chunk of a stream, a JSON value; needs is_streaming. False once nobody wants more. An object with something in its
+ * "error" is not sent: it ends the stream with that error. An output that is set as well goes out as the last chunk. */
 bool tt_reply_stream(tt_reply *reply, const char *json, size_t size_bytes);
 /* The latest state, a JSON value; clients see it as output while the job runs. Never blocks, never fails the job: when they
  * come faster than they can be sent, older ones are dropped. */

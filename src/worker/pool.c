@@ -352,6 +352,7 @@ static bool serve(tt__pool *p) {
     pthread_t reader, tender;
     bool is_tended = config->concurrency_modifier || config->metrics;
     if (is_tended && pthread_create(&tender, NULL, tt__pool_tend, p) != 0) is_tended = false;
+    if (is_tended && config->concurrency_modifier) tt__pool_wait_for_modifier(p);
     tt_packet_header ready = {.type = TT_MESSAGE_READY, .value = getpid()};
     tt__pool_send(p, &ready, NULL, 0);
     if (pthread_create(&reader, NULL, read_channel, p) != 0) {

@@ -38,6 +38,7 @@ struct tt__pool {
         int n_threads; /* wanted */
         bool is_quitting;
         bool has_ended_job; /* since the tender last looked */
+        bool was_modified;  /* the modifier was asked once */
     } shared;
 };
 
@@ -46,5 +47,7 @@ bool tt__pool_send(tt__pool *p, const tt_packet_header *header, const void *byte
 
 /* The thread that asks the configuration's concurrency_modifier and metrics. */
 void *tt__pool_tend(void *pool);
+/* The first take should know what the modifier wants; but one that takes its time does not hold the worker up. */
+void tt__pool_wait_for_modifier(tt__pool *p);
 
 #endif

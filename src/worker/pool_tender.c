@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "worker/pool_parts.h"
 
-enum { IDLE_MS = 1000, TICK_MS = 100 };
+enum { IDLE_MS = 1000, TICK_MS = 100, FIRST_MS = 1000 };
 
 static struct timespec in_ms(int64_t ms) {
     int64_t at_ms = tt_clock_us() / 1000 + ms;
@@ -48,6 +48,22 @@ static void ask_metrics(tt__pool *p, char *text) {
     if (size <= TT_MAX_METRICS_BYTES) tt__pool_send(p, &header, text, size);
 }
 
+static void tell_modified(tt__pool *p) {
+    pthread_mutex_lock(&p->lock);
+    p->shared.was_modified = true;
+    pthread_cond_broadcast(&p->tick);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void tt__pool_wait_for_modifier(tt__pool *p) {
+    struct timespec end = in_ms(FIRST_MS);
+    int waited = 0;
+    pthread_mutex_lock(&p->lock);
+    while (waited != ETIMEDOUT && !p->shared.was_modified)
+        waited = pthread_cond_timedwait(&p->tick, &p->lock, &end);
+    pthread_mutex_unlock(&p->lock);
+}
+
 void *tt__pool_tend(void *pool) {
     tt__pool *p = pool;
     const tt_worker_config *config = p->options->config;
@@ -55,6 +71,7 @@ void *tt__pool_tend(void *pool) {
     char *text = config->metrics ? tt_alloc(TT_MAX_METRICS_BYTES) : NULL;
     do {
         if (config->concurrency_modifier) ask_concurrency(p, &current);
+        tell_modified(p);
         if (text) ask_metrics(p, text);
     } while (wait_for_tick(p));
     tt_free(text);

@@ -74,6 +74,28 @@ static bool set_json(tt_reply *reply, tt_buf *to, const char *json, size_t size,
     return tt_buf_append(to, json, size, err) == TT_OK;
 }
 
+/* ---- truth --------------------------------------------------------------------------------------------------------- */
+
+/* What Python takes for false: null, false, zero, and what is empty. */
+static bool is_truthy(const char *json, size_t size) {
+    static const char *const FALSE[] = {"null", "false", "\"\""};
+    for (size_t i = 0; i < sizeof FALSE / sizeof FALSE[0]; i++)
+        if (size == strlen(FALSE[i]) && memcmp(json, FALSE[i], size) == 0) return false;
+    if (json[0] == '[' || json[0] == '{') {
+        size_t inside = 1;
+        while (is_space(json[inside])) inside++;
+        return json[inside] != ']' && json[inside] != '}';
+    }
+    if (json[0] != '-' && (json[0] < '0' || json[0] > '9')) return true;
+    for (size_t i = 0; i < size && json[i] != 'e' && json[i] != 'E'; i++)
+        if (json[i] >= '1' && json[i] <= '9') return true;
+    return false;
+}
+
+static bool is_name(const char *name, size_t size, const char *wanted) {
+    return size == strlen(wanted) && memcmp(name, wanted, size) == 0;
+}
+
 /* ---- output ------------------------------------------------------------------------------------------------------- */
 
 static bool may_set_output(tt_reply *reply) {
@@ -110,6 +132,22 @@ void tt_reply_append(tt_reply *reply, const void *bytes, size_t size_bytes) {
     reply->has_pieces = true;
 }
 
+/* A chunk {"error": e} with something in it ends the stream with that error, as a text. */
+static bool is_error_chunk(tt_reply *reply, const char *json, size_t size) {
+    const char *value;
+    size_t value_size;
+    if (!tt_json_member(json, size, "error", &value, &value_size)) return false;
+    if (!is_truthy(value, value_size)) return false;
+    tt_err *err = failure_of(reply);
+    reply->error.size = 0;
+    reply->has_error = true;
+    if (value[0] == '"')
+        tt_buf_append(&reply->error, value, value_size, err);
+    else
+        tt_json_append_string(&reply->error, value, value_size, err);
+    return true;
+}
+
 bool tt_reply_stream(tt_reply *reply, const char *json, size_t size_bytes) {
     if (has_failed(reply)) return false;
     if (!reply->is_streaming) {
@@ -122,6 +160,7 @@ bool tt_reply_stream(tt_reply *reply, const char *json, size_t size_bytes) {
         tt_fail_prefix(&reply->failure, status, "a chunk of the handler's stream");
         return false;
     }
+    if (is_error_chunk(reply, json, size_bytes)) return false;
     return reply->outlet->stream(reply->outlet, reply->job, json, size_bytes);
 }
 
@@ -182,26 +221,6 @@ void tt_reply_exception(tt_reply *reply, const char *type, const char *format, .
 }
 
 /* ---- the answer --------------------------------------------------------------------------------------------------- */
-
-/* What Python takes for false: null, false, zero, and what is empty. */
-static bool is_truthy(const char *json, size_t size) {
-    static const char *const FALSE[] = {"null", "false", "\"\""};
-    for (size_t i = 0; i < sizeof FALSE / sizeof FALSE[0]; i++)
-        if (size == strlen(FALSE[i]) && memcmp(json, FALSE[i], size) == 0) return false;
-    if (json[0] == '[' || json[0] == '{') {
-        size_t inside = 1;
-        while (is_space(json[inside])) inside++;
-        return json[inside] != ']' && json[inside] != '}';
-    }
-    if (json[0] != '-' && (json[0] < '0' || json[0] > '9')) return true;
-    for (size_t i = 0; i < size && json[i] != 'e' && json[i] != 'E'; i++)
-        if (json[i] >= '1' && json[i] <= '9') return true;
-    return false;
-}
-
-static bool is_name(const char *name, size_t size, const char *wanted) {
-    return size == strlen(wanted) && memcmp(name, wanted, size) == 0;
-}
 
 /* Copies an object without the two members that are ours, which take effect. */
 static tt_status take_members(tt_reply *reply, const tt_buf *object, tt_buf *rest, tt_err *err) {

@@ -237,6 +237,19 @@ static void chunks_are_streamed_and_an_output_is_the_last(void **state) {
     assert_string_equal(f.recorder.said, "chunk 1|chunk \"end\"|");
 }
 
+static void a_chunk_with_an_error_ends_the_stream(void **state) {
+    (void)state;
+    fixture f;
+    begin(&f, true);
+    assert_true(tt_reply_stream(&f.reply, "{\"error\": \"\"}", 13));
+    assert_false(tt_reply_stream(&f.reply, "{\"error\": \"soft\"}", 17));
+    end(&f, NULL, "\"soft\"", false);
+    assert_string_equal(f.recorder.said, "chunk {\"error\": \"\"}|");
+    begin(&f, true);
+    assert_false(tt_reply_stream(&f.reply, "{\"error\": [\"x\"]}", 16));
+    end(&f, NULL, "\"[\\\"x\\\"]\"", false);
+}
+
 static void a_stream_that_nobody_wants_says_so(void **state) {
     (void)state;
     fixture f;
@@ -400,6 +413,7 @@ int main(void) {
         cmocka_unit_test(pieces_go_out_as_they_come),
         cmocka_unit_test(whole_and_in_pieces_do_not_mix),
         cmocka_unit_test(chunks_are_streamed_and_an_output_is_the_last),
+        cmocka_unit_test(a_chunk_with_an_error_ends_the_stream),
         cmocka_unit_test(a_stream_that_nobody_wants_says_so),
         cmocka_unit_test(streaming_needs_to_be_configured),
         cmocka_unit_test(without_memory_the_job_still_fails_with_a_sentence),
