@@ -37,8 +37,9 @@ static const char *skip_value(const char *p) {
 
 /* The next element of an array, or name and then value of an object; NULL at its end. *at starts at the bracket. */
 static const char *next_item(const char **at, size_t *size) {
+    if (strchr("]}", **at)) return NULL;     /* also at the text's end */
     const char *begin = skip_space(*at + 1); /* over the bracket, the comma or the colon */
-    if (*begin == ']' || *begin == '}' || !*begin) return NULL;
+    if (strchr("]}", *begin)) return NULL;
     const char *end = skip_value(begin);
     *size = (size_t)(end - begin);
     *at = skip_space(end);
