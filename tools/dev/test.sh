@@ -17,9 +17,22 @@ need_runpod_client() {
     [ -e "$venv/$RUNPOD_CLIENT" ] || say "it could not be installed; the last lines of $log:" "$(tail -n 3 "$log")"
 }
 
+# Prometheus' linter judges the metrics. Only that program is unpacked: its package would start a server on this machine.
+need_promtool() {
+    local folder=$PWD/build/promtool
+    export PATH=$PATH:$folder/usr/bin
+    if command -v promtool >/dev/null || ! command -v apt-get >/dev/null; then return; fi
+    say "fetching promtool, which judges the metrics, into $folder (log: build/promtool.log)"
+    mkdir -p "$folder"
+    apt_knows prometheus || say "apt does not know the package prometheus: its lists may be out of date"
+    (cd "$folder" && apt-get -q download prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb) >build/promtool.log 2>&1 ||
+        say "it could not be fetched: $(tail -n 1 build/promtool.log)"
+}
+
 dev_test() {
     need_packages build test
     [[ ! e2e_serve =~ ${1:-} ]] || need_runpod_client
+    [[ ! test_api_metrics =~ ${1:-} ]] || need_promtool
     build_tree test -DCMAKE_BUILD_TYPE=Debug -DTT_TESTS=ON -DTT_SANITIZE=ON
     local filter=()
     [ $# -eq 0 ] || filter=(-R "$1")
