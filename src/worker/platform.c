@@ -23,7 +23,7 @@
  * compete as equals. */
 enum { LOOP_NICENESS = -5 };
 
-int64_t tt__now_ms(void) {
+int64_t tt__platform_now_ms(void) {
     return tt_clock_us() / 1000;
 }
 
@@ -156,8 +156,9 @@ static void open_spool(tt_platform *p) {
     const tt_environment *e = p->environment;
     tt_err err;
     if (!e->spool_folder[0]) return;
-    /* Without a name that outlives the process, all workers of this machine that have none share one folder. */
-    if (tt_spool_open(e->spool_folder, e->worker_id, p->log, &p->spool, &err) != TT_OK)
+    /* Workers without a name that outlives the process share one folder; the first that comes has it. */
+    const char *name = e->has_pod_id ? e->worker_id : "unnamed";
+    if (tt_spool_open(e->spool_folder, name, e->worker_id, p->log, &p->spool, &err) != TT_OK)
         tt_log_write(p->log, TT_LOG_WARN, NULL,
                      "Results that cannot be delivered are kept in memory only: %s", err.message);
 }

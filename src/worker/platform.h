@@ -24,8 +24,8 @@ void tt_platform_free(tt_platform *p);
 tt_source *tt_platform_source(tt_platform *p);
 /* The handler process is ready: results left over from before a restart are delivered, take, stop and ping begin. */
 void tt_platform_start(tt_platform *p, tt_dispatch *dispatch);
-/* One ping with status=unhealthy (runpod.md 1.9), and the end of taking; done(context) when the platform has that and what
- * jobs that ended with it said, after 2 s at the latest. */
+/* The end of taking, and one ping with status=unhealthy (runpod.md 1.9), at most 2 s; then done(context). Ends of jobs that are
+ * still to be delivered are, by the drain that follows. */
 void tt_platform_report_unfit(tt_platform *p, const char *check, const char *reason,
                               void (*done)(void *context), void *context);
 

@@ -32,7 +32,6 @@ static void remove_task(tt__task *task) {
     tt__task_free(task);
     if (was_leftover && !p->is_draining) tt__next_leftover(p);
     tt__check_drained(p);
-    tt__unfit_check(p);
 }
 
 void tt__task_forget(tt__task *task) {
@@ -267,7 +266,8 @@ static void begin_end(tt__task *task) {
 
 /* The dispatcher hands back what it was not allowed to finish. */
 static const char *why_unfinished(const tt__task *task) {
-    if (tt__now_ms() >= task->deadline_ms) return "the job ran longer than its execution timeout";
+    if (tt__platform_now_ms() >= task->deadline_ms)
+        return "the job ran longer than its execution timeout";
     return "the worker was shut down before this job was finished; it may be sent again";
 }
 

@@ -131,7 +131,7 @@ struct tt_platform {
 };
 
 /* platform.c */
-int64_t tt__now_ms(void);
+int64_t tt__platform_now_ms(void);
 int64_t tt__pauses(const tt_platform *p, int n); /* n times the base */
 /* A timer that must come. Without the memory for it the worker drains: it could only stand still. */
 void tt__after(tt_platform *p, int64_t delay_ms, tt_loop_fn fn, void *context, tt_timer **out);
@@ -158,7 +158,6 @@ void tt__stop_start(tt_platform *p);
 void tt__stop_cancel(tt_platform *p);
 void tt__ping_start(tt_platform *p);
 void tt__ping_cancel(tt_platform *p);
-void tt__unfit_check(tt_platform *p); /* after a task left the table */
 
 /* platform_progress.c: what is said while a job runs */
 void tt__task_progress(tt__task *task, tt_blob *value);

@@ -46,7 +46,7 @@ static tt_status send_ping(tt_platform *p, tt_err *err) {
 
 static void beat(void *context) {
     tt_platform *p = context;
-    int64_t now = tt__now_ms(), interval = p->environment->ping_interval_ms;
+    int64_t now = tt__platform_now_ms(), interval = p->environment->ping_interval_ms;
     tt_err err;
     p->ping.timer = NULL;
     p->ping.due_ms += interval;
@@ -62,35 +62,29 @@ void tt__ping_start(tt_platform *p) {
                      "RUNPOD_WEBHOOK_PING is not set: no heartbeats are sent.");
         return;
     }
-    p->ping.due_ms = tt__now_ms();
+    p->ping.due_ms = tt__platform_now_ms();
     beat(p);
 }
 
 /* ---- unfit ------------------------------------------------------------------------------------------------------- */
 
-/* Once the platform knows, and has what the jobs that ended with it said; or after the time is over. */
-void tt__unfit_check(tt_platform *p) {
-    if (!p->ping.unfit_done || p->ping.unfit || p->tasks.n > 0) return;
+static void end_unfit(tt_platform *p) {
     void (*done)(void *context) = p->ping.unfit_done;
     p->ping.unfit_done = NULL;
-    tt_loop_timer_cancel(p->loop, p->ping.unfit_timer);
-    p->ping.unfit_timer = NULL;
-    done(p->ping.unfit_context);
+    if (done) done(p->ping.unfit_context);
 }
 
 static void on_unfit_response(void *context, const tt_http_response *response) {
     tt_platform *p = context;
     (void)response; /* nothing depends on it: the worker ends */
     p->ping.unfit = NULL;
-    tt__unfit_check(p);
+    end_unfit(p);
 }
 
 static void on_unfit_timer(void *context) {
     tt_platform *p = context;
-    void (*done)(void *context) = p->ping.unfit_done;
     p->ping.unfit_timer = NULL;
-    p->ping.unfit_done = NULL;
-    if (done) done(p->ping.unfit_context);
+    end_unfit(p);
 }
 
 static tt_status send_unfit(tt_platform *p, const char *check, const char *reason, tt_err *err) {
@@ -112,13 +106,10 @@ void tt_platform_report_unfit(tt_platform *p, const char *check, const char *rea
     p->ping.unfit_done = done;
     p->ping.unfit_context = context;
     tt__take_cancel(p);
-    p->is_draining = p->has_told_drained = true; /* nobody listens to that any more */
-    tt_status status = send_unfit(p, check, reason, &err);
-    if (status != TT_OK)
-        tt_log_write(p->log, TT_LOG_WARN, NULL, "The platform is not told: %s", err.message);
-    int64_t wait_ms = status == TT_OK || p->tasks.n > 0 ? UNFIT_TIMEOUT_MS : 0;
-    if (tt_loop_timer(p->loop, wait_ms, on_unfit_timer, p, &p->ping.unfit_timer, NULL) != TT_OK)
-        on_unfit_timer(p);
+    if (send_unfit(p, check, reason, &err) == TT_OK) return;
+    tt_log_write(p->log, TT_LOG_WARN, NULL, "The platform is not told: %s", err.message);
+    if (tt_loop_timer(p->loop, 0, on_unfit_timer, p, &p->ping.unfit_timer, NULL) != TT_OK)
+        end_unfit(p);
 }
 
 void tt__ping_cancel(tt_platform *p) {

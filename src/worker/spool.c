@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -51,18 +50,15 @@ static void safe_name(const char *id, char out[TT_JOB_ID_BYTES]) {
     out[i] = '\0';
 }
 
-static tt_status open_folder(tt_spool *s, const char *folder, tt_err *err) {
-    char name[TT_JOB_ID_BYTES];
-    safe_name(s->worker_id, name);
+static tt_status open_folder(tt_spool *s, const char *folder, const char *name, tt_err *err) {
+    char safe[TT_JOB_ID_BYTES];
+    safe_name(name, safe);
     TT_TRY(make_folder(folder, err));
-    TT_TRY(tt_path_join(s->folder, sizeof s->folder, folder, name, err));
+    TT_TRY(tt_path_join(s->folder, sizeof s->folder, folder, safe, err));
     TT_TRY(make_folder(s->folder, err));
     s->folder_fd = open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (s->folder_fd < 0) return tt_fail_errno(err, "cannot open", s->folder);
-    s->lock_fd = openat(s->folder_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (s->lock_fd < 0) return tt_fail_errno(err, "cannot write in", s->folder);
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0) return TT_OK;
-    return tt_fail(err, TT_E_IO, "another worker uses %.300s", s->folder);
+    return tt__spool_lock(s->folder_fd, s->folder, &s->lock_fd, err);
 }
 
 /* ---- jobs in flight ---------------------------------------------------------------------------------------------- */
@@ -119,19 +115,21 @@ void tt_spool_unmark(tt_spool *s, int mark) {
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
-static tt_status open_all(tt_spool *s, const char *folder, tt_err *err) {
-    TT_TRY(open_folder(s, folder, err));
+static tt_status open_all(tt_spool *s, const char *folder, const char *name, tt_err *err) {
+    TT_TRY(open_folder(s, folder, name, err));
     TT_TRY(open_table(s, err));
     TT_TRY(tt__spool_scan(s, err));
+    tt__spool_sweep(folder, s->log);
     return tt__spool_writer_start(s, err);
 }
 
-tt_status tt_spool_open(const char *folder, const char *worker_id, const tt_log *log,
-                        tt_spool **out, tt_err *err) {
+tt_status tt_spool_open(const char *folder, const char *name, const char *worker_id,
+                        const tt_log *log, tt_spool **out, tt_err *err) {
     *out = NULL;
-    if (strlen(worker_id) >= TT_JOB_ID_BYTES)
+    size_t longest = strlen(worker_id) > strlen(name) ? strlen(worker_id) : strlen(name);
+    if (longest >= TT_JOB_ID_BYTES)
         return tt_fail(err, TT_E_INVALID, "worker id: %zu bytes, at most %d fit a folder's name",
-                       strlen(worker_id), TT_JOB_ID_BYTES - 1);
+                       longest, TT_JOB_ID_BYTES - 1);
     tt_spool *s = tt_alloc(sizeof *s);
     if (!s) return tt_fail_nomem(err, "spool", sizeof *s);
     s->log = log;
@@ -140,7 +138,7 @@ tt_status tt_spool_open(const char *folder, const char *worker_id, const tt_log 
     pthread_mutex_init(&s->shared.mutex, NULL);
     pthread_cond_init(&s->shared.changed, NULL);
     snprintf(s->worker_id, sizeof s->worker_id, "%s", worker_id);
-    tt_status status = open_all(s, folder, err);
+    tt_status status = open_all(s, folder, name, err);
     if (status != TT_OK) {
         tt_spool_close(s);
         return status;
@@ -149,9 +147,17 @@ tt_status tt_spool_open(const char *folder, const char *worker_id, const tt_log 
     return TT_OK;
 }
 
+static bool is_empty(const tt_spool *s) {
+    if (!s->has_writer || s->shared.n_files > 0) return false; /* the writer has ended */
+    for (int i = 0; i < TT_SPOOL_MARKS; i++)
+        if (atomic_load(&s->records[i + 1].is_used)) return false;
+    return true;
+}
+
 void tt_spool_close(tt_spool *s) {
     if (!s) return;
     tt__spool_writer_stop(s);
+    if (is_empty(s)) tt__spool_remove_folder(s->folder_fd, s->folder);
     if (s->records) munmap(s->records, TABLE_BYTES);
     if (s->folder_fd >= 0) close(s->folder_fd);
     if (s->lock_fd >= 0) close(s->lock_fd); /* unlocks */

@@ -1,10 +1,13 @@
 /* What a worker must not forget when it is killed: the jobs it has taken, and the results it could not deliver yet.
  *
- *     <folder>/<worker id>/lock                    held with flock by the one worker that uses this folder
- *                          running                 the table of jobs in flight, mapped into memory (spool.c draws it)
- *                          <ms>-<n>.result         one undelivered result: a line of JSON with what is needed to
- *                                                  post it (never a key), a line end, the body byte for byte
- *                          <ms>-<n>.part           a result being written; left-overs of that are removed
+ *     <folder>/<name>/lock              held with flock by the one worker that uses this folder
+ *                     running           the table of jobs in flight, mapped into memory (spool.c draws it)
+ *                     <ms>-<n>.result   one undelivered result: a line of JSON with what is needed to post it (never a
+ *                                       key), a line end, the body byte for byte
+ *                     <ms>-<n>.part     a result being written; left-overs of that are removed
+ *
+ * The name is that of the worker whose successor shall find them. A worker that leaves nothing takes its folder away; folders
+ * of workers that never came back are swept by whoever comes (a network volume sees thousands of pods).
  *
  * Marks cost a few memory writes, no system call: the kernel keeps the mapped page when the process dies. Results are
  * written by a thread of the spool, so that a slow disk never delays a heartbeat: written, synced, renamed.
@@ -28,11 +31,14 @@ enum { TT_SPOOL_MARKS = 1024 };
 enum { TT_SPOOL_MAX_FILES = 10000 };
 #define TT_SPOOL_MAX_BYTES ((int64_t)4 << 30)
 
+/* Folders in which nothing happened for this long, and which no worker holds, are swept. */
+#define TT_SPOOL_SWEEP_AGE_MS (2 * TT_SPOOL_MAX_AGE_MS)
+
 /* Makes the folders (mode 0700), locks them, finds what was left. TT_E_IO with the reason when another worker uses them, they
- * belong to somebody else, or cannot be written. */
-tt_status tt_spool_open(const char *folder, const char *worker_id, const tt_log *log,
-                        tt_spool **out, tt_err *err);
-/* Waits until what was put is on disk. NULL is fine. */
+ * belong to somebody else, or cannot be written. worker_id is kept with each mark. */
+tt_status tt_spool_open(const char *folder, const char *name, const char *worker_id,
+                        const tt_log *log, tt_spool **out, tt_err *err);
+/* Waits until what was put is on disk; removes the folder when there is nothing in it. NULL is fine. */
 void tt_spool_close(tt_spool *spool);
 
 /* ---- jobs in flight ---------------------------------------------------------------------------------------------- */

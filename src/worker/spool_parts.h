@@ -69,6 +69,14 @@ void tt__spool_writer_stop(tt_spool *s);
 /* An entry for a file that is there. NULL when memory is out. */
 tt_spool_entry *tt__spool_entry_of_file(const char *name, size_t size_bytes);
 
+/* spool_sweep.c */
+/* Opens and locks <folder_fd>/lock. TT_E_IO when somebody else holds it. */
+tt_status tt__spool_lock(int folder_fd, const char *path, int *lock_fd, tt_err *err);
+/* Removes folders beside ours that nobody holds and nothing happened in for TT_SPOOL_SWEEP_AGE_MS. */
+void tt__spool_sweep(const char *folder, const tt_log *log);
+/* Takes an empty folder away, with its lock and table. */
+void tt__spool_remove_folder(int folder_fd, const char *path);
+
 /* spool_left.c: finds what the worker before left; removes half-written files. */
 tt_status tt__spool_scan(tt_spool *s, tt_err *err);
 

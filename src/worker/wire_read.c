@@ -148,6 +148,7 @@ bool tt_wire_item_id(const char *item, size_t size, char id[TT_JOB_ID_BYTES]) {
     while (next_member(item, size, &at, &name, &name_size, &value, &value_size)) {
         if (name_size != 2 || memcmp(name, "id", 2) != 0) continue;
         if (value_size < 2 || value[0] != '"' || value_size - 2 >= TT_JOB_ID_BYTES) return false;
+        if (memchr(value, '\\', value_size)) return false; /* no id of the platform has escapes */
         memcpy(id, value + 1, value_size - 2);
         id[value_size - 2] = '\0';
         return tt_job_id_is_valid(id);

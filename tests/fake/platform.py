@@ -252,12 +252,18 @@ class Platform:
             await asyncio.sleep(0.02)
 
     async def _send(self, answer, writer, leaving):
-        sending = asyncio.ensure_future(answer.send(writer))
+        sending = asyncio.ensure_future(self._send_or_leave(answer, writer))
         await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not sending.done():
             sending.cancel()
             return False
         return sending.result()
+
+    async def _send_or_leave(self, answer, writer):
+        try:
+            return await answer.send(writer)
+        except ConnectionError:  # the worker was killed, or gave up waiting
+            return False
 
     async def _answer(self, request):
         script = self.scripts.get(request.kind)

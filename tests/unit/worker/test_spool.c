@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -35,7 +36,7 @@ static int begin(void **state) {
 static tt_spool *open_spool(void) {
     tt_spool *s = NULL;
     tt_err err;
-    if (tt_spool_open(folder, name, NULL, &s, &err) != TT_OK) fail_msg("%s", err.message);
+    if (tt_spool_open(folder, name, name, NULL, &s, &err) != TT_OK) fail_msg("%s", err.message);
     return s;
 }
 
@@ -92,7 +93,8 @@ static void assert_nothing_left(void) {
     tt_spool *s = open_spool();
     assert_false(tt_spool_next_leftover(s, &left));
     tt_spool_close(s);
-    assert_int_equal(count(".result", NULL) + count(".part", NULL), 0);
+    struct stat facts;
+    assert_int_equal(stat(own, &facts), -1); /* an empty folder is taken away */
 }
 
 static void a_result_that_is_left_is_found_by_the_next_worker(void **state) {
@@ -187,7 +189,7 @@ static void only_one_worker_uses_a_folder(void **state) {
     (void)state;
     tt_spool *s = open_spool(), *other = NULL;
     tt_err err;
-    assert_int_equal(tt_spool_open(folder, name, NULL, &other, &err), TT_E_IO);
+    assert_int_equal(tt_spool_open(folder, name, name, NULL, &other, &err), TT_E_IO);
     assert_non_null(strstr(err.message, "another worker"));
     assert_null(other);
     tt_spool_close(s);
@@ -216,7 +218,7 @@ static void damaged_and_foreign_files_are_dropped(void **state) {
     }; /* the last is more than 24 h old */
     char path[600];
     tt_spool_leftover left;
-    tt_spool_close(open_spool());
+    assert_int_equal(mkdir(own, 0700), 0);
     for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
         snprintf(path, sizeof path, "%s/%zu.result", own, i);
         write_text(path, WRONG[i], strlen(WRONG[i]));
@@ -227,8 +229,8 @@ static void damaged_and_foreign_files_are_dropped(void **state) {
     assert_int_equal(symlink("/etc/hostname", path), 0);
     tt_spool *s = open_spool();
     assert_false(tt_spool_next_leftover(s, &left));
-    tt_spool_close(s);
     unlink(path);
+    tt_spool_close(s);
     assert_nothing_left();
 }
 
@@ -244,8 +246,10 @@ static void a_damaged_table_counts_as_empty(void **state) {
     tt_spool *s = open_spool();
     assert_false(tt_spool_next_leftover(s, &left));
     tt_spool_close(s);
+    in_killed_child(take_two_of_one_id);
     assert_int_equal(truncate(path, 10), 0);
     s = open_spool();
+    assert_false(tt_spool_next_leftover(s, &left));
     assert_true(tt_spool_mark(s, "a-u1") >= 0);
     tt_spool_close(s);
 }
@@ -288,9 +292,9 @@ static void folders_of_others_and_files_are_refused(void **state) {
     char path[200];
     snprintf(path, sizeof path, "%s/file", folder);
     write_text(path, "x", 1);
-    assert_int_equal(tt_spool_open(path, "w", NULL, &s, &err), TT_E_IO);
+    assert_int_equal(tt_spool_open(path, "w", "w", NULL, &s, &err), TT_E_IO);
     assert_non_null(strstr(err.message, "not a folder"));
-    assert_int_equal(tt_spool_open("/dev/null/x", "w", NULL, &s, &err), TT_E_IO);
+    assert_int_equal(tt_spool_open("/dev/null/x", "w", "w", NULL, &s, &err), TT_E_IO);
     assert_null(s);
 }
 
@@ -299,14 +303,14 @@ static void odd_worker_ids_stay_inside_the_folder(void **state) {
     char path[200];
     struct stat facts;
     tt_spool *s = NULL;
-    assert_int_equal(tt_spool_open(folder, "../a b", NULL, &s, NULL), TT_OK);
-    tt_spool_close(s);
+    assert_int_equal(tt_spool_open(folder, "../a b", "w", NULL, &s, NULL), TT_OK);
     snprintf(path, sizeof path, "%s/_._a_b", folder);
     assert_int_equal(stat(path, &facts), 0);
+    tt_spool_close(s);
     char long_id[300];
     memset(long_id, 'a', sizeof long_id);
     long_id[299] = '\0';
-    assert_int_equal(tt_spool_open(folder, long_id, NULL, &s, NULL), TT_E_INVALID);
+    assert_int_equal(tt_spool_open(folder, "w", long_id, NULL, &s, NULL), TT_E_INVALID);
 }
 
 static void without_a_spool_nothing_is_kept(void **state) {
@@ -326,7 +330,7 @@ static void each_allocation_of_open_may_fail(void **state) {
     for (int n = 0;; n++) {
         tt_spool *s = NULL;
         tt_alloc_fail_after(n); /* the writer allocates nothing until something is put */
-        tt_status status = tt_spool_open(folder, name, NULL, &s, NULL);
+        tt_status status = tt_spool_open(folder, name, name, NULL, &s, NULL);
         tt_alloc_fail_after(-1);
         if (status == TT_OK) {
             tt_spool_close(s);
@@ -336,6 +340,36 @@ static void each_allocation_of_open_may_fail(void **state) {
         assert_null(s);
         assert_true(n < 20);
     }
+}
+
+/* A folder beside ours with one result; `age_h`: when something last happened there. */
+static void make_neighbour(const char *neighbour, int age_h, char path[300]) {
+    char file[400];
+    snprintf(path, 300, "%s/%s", folder, neighbour);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(file, sizeof file, "%s/1-0.result", path);
+    write_text(file, "x", 1);
+    struct timespec old = {.tv_sec = time(NULL) - (time_t)age_h * 3600};
+    struct timespec times[2] = {old, old};
+    assert_int_equal(utimensat(AT_FDCWD, file, times, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void folders_of_workers_that_never_came_back_are_swept(void **state) {
+    (void)state;
+    char old[300], young[300], held[300], held_name[80];
+    struct stat facts;
+    tt_spool *holder = NULL;
+    make_neighbour("neighbour-old", 49, old);
+    make_neighbour("neighbour-young", 47, young);
+    snprintf(held_name, sizeof held_name, "neighbour-held");
+    make_neighbour(held_name, 49, held);
+    assert_int_equal(tt_spool_open(folder, held_name, "w", NULL, &holder, NULL), TT_OK);
+    tt_spool_close(open_spool());
+    assert_int_equal(stat(old, &facts), -1);
+    assert_int_equal(stat(young, &facts), 0);
+    assert_int_equal(stat(held, &facts), 0);
+    tt_spool_close(holder);
 }
 
 static int make_folder(void **state) {
@@ -367,6 +401,7 @@ int main(void) {
         cmocka_unit_test_setup(a_disk_that_refuses_costs_the_file_not_the_worker, begin),
         cmocka_unit_test_setup(folders_of_others_and_files_are_refused, begin),
         cmocka_unit_test_setup(odd_worker_ids_stay_inside_the_folder, begin),
+        cmocka_unit_test_setup(folders_of_workers_that_never_came_back_are_swept, begin),
         cmocka_unit_test_setup(without_a_spool_nothing_is_kept, begin),
         cmocka_unit_test_setup(each_allocation_of_open_may_fail, begin),
     };
