@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Served workers: RunPod's own client and plain HTTP against the examples and `tintype serve`; the flags of serve and worker.
+# Served workers: the runpod client and plain HTTP against the examples and `tintype serve`; the program on the platform; flags.
 # shellcheck source=tests/e2e/lib.sh
 source "$(dirname "$0")/lib.sh"
 
@@ -7,7 +7,9 @@ source "$(dirname "$0")/lib.sh"
 client_python=$TT_BUILD_DIR/venv/bin/python
 [ -x "$client_python" ] || client_python=python3
 "$client_python" "$REPOSITORY/tests/e2e/serve/client.py" || n_bad=$((n_bad + 1))
-python3 "$REPOSITORY/tests/e2e/serve/endpoint.py" || n_bad=$((n_bad + 1))
+for script in endpoint on_platform; do
+    python3 "$REPOSITORY/tests/e2e/serve/$script.py" || n_bad=$((n_bad + 1))
+done
 
 refused() { # NAME PATTERN ARGUMENT...
     begin "$1"
