@@ -369,6 +369,7 @@ async def without_a_place_for_the_spool_the_worker_works(stage):
 @scenario
 async def heartbeats_are_on_time_while_all_cores_burn(stage):
     await stage.worker("mock_worker")
+    stage.platform.give(job(1, mock_burn=3))
     burners = [await asyncio.create_subprocess_exec(sys.executable, "-c", "while True: pass")
                for _ in range(2 * (os.cpu_count() or 1))]
     await asyncio.sleep(5)

@@ -320,6 +320,23 @@ async def refresh_worker_is_told_and_the_worker_goes_on(stage):
 
 
 @scenario
+async def a_worker_for_one_job_says_so_and_ends(stage):
+    worker = await stage.worker("mock_worker", "--refresh_worker")
+    stage.platform.give(job(1, mock_return=5), job(2))
+    assert await worker.end() == 0
+    assert bodies(stage.platform.finals()) == ['{"output": 5, "stopPod": true}']
+    assert len(stage.platform.of("take")) == 1  # the second job is another worker's
+
+
+@scenario
+async def a_worker_for_one_job_ends_after_an_error_too(stage):
+    worker = await stage.worker("mock_worker", "--refresh_worker")
+    stage.platform.give(job(1, mock_return={"error": "bad"}))
+    assert await worker.end() == 0
+    assert bodies(stage.platform.finals()) == ['{"error": "bad", "stopPod": true}']
+
+
+@scenario
 async def a_crash_costs_one_job(stage):
     worker = await stage.worker("mock_worker")
     post = await stage.answer(job(1, mock_crash=True))
@@ -360,6 +377,28 @@ async def sigterm_lets_a_running_job_finish(stage):
     assert await worker.end() == 0
     assert bodies(stage.platform.finals()) == ['{"output": "kept"}']
     assert len(stage.platform.of("take")) == 1  # no new job was asked for
+
+
+@scenario
+async def a_second_sigterm_gives_the_running_job_up_and_says_so(stage):
+    worker = await stage.worker("mock_worker")
+    stage.platform.give(job(1, mock_delay=600))
+    await worker.says("Started.")
+    worker.signal(signal.SIGTERM)
+    await worker.says("Received shutdown signal")
+    worker.signal(signal.SIGTERM)
+    assert await worker.end() == 0
+    (post,) = stage.platform.finals()
+    assert "shut down before this job was finished" in post.json()["error"], post.body
+
+
+@scenario
+async def a_job_past_its_execution_timeout_says_so(stage):
+    worker = await stage.worker("mock_worker")
+    late = {**job(1, mock_delay=600), "policy": {"executionTimeout": 5000}}  # the platform's shortest
+    post = await stage.answer(late)
+    assert post.json() == {"error": "the job ran longer than its execution timeout"}, post.body
+    assert worker.process.returncode is None
 
 
 @scenario
