@@ -3,6 +3,7 @@
 # shellcheck source=tests/e2e/lib.sh
 source "$(dirname "$0")/lib.sh"
 
+export PYTHONDONTWRITEBYTECODE=1
 begin "the playground in a browser"
 if ! (cd "$REPOSITORY/tests/e2e/playground" && python3 -c 'import browser, sys; sys.exit(not browser.find_chromium())'); then
     # Ubuntu has Chromium as a snap only, which neither a container nor a test machine can be expected to run.
@@ -15,5 +16,5 @@ if ! (cd "$REPOSITORY/tests/e2e/playground" && python3 -c 'import browser, sys; 
     finish
 fi
 
-PYTHONDONTWRITEBYTECODE=1 python3 "$REPOSITORY/tests/e2e/playground/cases.py" \
+python3 "$REPOSITORY/tests/e2e/playground/cases.py" \
     "$TINTYPE" "$REPOSITORY/src/api/page/playground.html" "$TT_BUILD_DIR/playground.png"
