@@ -155,6 +155,7 @@ def main():
     parser.add_argument("--reference", action="store_true")
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
+    options.tree = os.path.abspath(options.tree)
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
     print("| worker | jobs/s, 1 at once | CPU us/job | jobs/s, 8 at once | heartbeat late p50 / p99 ms, all cores burning |"
           " 2 MB result: ms/job | its CPU ms |")

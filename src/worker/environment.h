@@ -11,8 +11,8 @@
  * platform may choose what it offers by it (the stop channel came with 1.10.0). */
 #define TT_RUNPOD_VERSION "1.12.0"
 
-typedef const char *(*tt_lookup_fn)(void *context,
-                                    const char *name); /* getenv, or a test's table */
+/* getenv, or a test's table */
+typedef const char *(*tt_lookup_fn)(void *context, const char *name);
 
 typedef struct tt_environment { /* strings are owned by the struct; "" when not set, never NULL */
     char *get_job_url, *post_output_url, *post_stream_url, *ping_url; /* templates */
@@ -24,8 +24,7 @@ typedef struct tt_environment { /* strings are owned by the struct; "" when not 
     bool logs_json;           /* RUNPOD_ENDPOINT_ID is set */
     bool has_pod_id;          /* RUNPOD_POD_ID itself was set */
     int64_t max_output_bytes; /* of one result's body; beyond it a small error is sent instead */
-    char *
-        spool_folder; /* results that could not be delivered yet (spool.h); "": nothing is kept on disk */
+    char *spool_folder;       /* undelivered results (spool.h); "": none are kept on disk */
     bool skips_system_checks;
     double min_memory_gb, min_disk_percent;
     bool checks_network; /* off unless asked for */
