@@ -346,6 +346,15 @@ static bool ends_soon(pthread_t thread) {
     return pthread_timedjoin_np(thread, NULL, &end) == 0;
 }
 
+static void join_threads(tt__pool *p) {
+    for (int i = 1; i < TT_MAX_CONCURRENCY; i++) {
+        pthread_mutex_lock(&p->lock);
+        bool is_used = p->threads[i].state != TT__THREAD_NONE;
+        pthread_mutex_unlock(&p->lock);
+        if (is_used) pthread_join(p->threads[i].id, NULL);
+    }
+}
+
 /* Runs jobs until told to quit; false when the tender still uses the pool. */
 static bool serve(tt__pool *p) {
     const tt_worker_config *config = p->options->config;
@@ -361,9 +370,8 @@ static bool serve(tt__pool *p) {
     } else {
         p->threads[0] = (tt__pool_thread){.pool = p};
         work(&p->threads[0]);
-        for (int i = 1; i < TT_MAX_CONCURRENCY; i++)
-            if (p->threads[i].state != TT__THREAD_NONE) pthread_join(p->threads[i].id, NULL);
-        pthread_join(reader, NULL);
+        pthread_join(reader, NULL); /* it starts threads, so it goes first */
+        join_threads(p);
     }
     return !is_tended || ends_soon(tender);
 }
