@@ -64,6 +64,7 @@ tt_status tt_channel_send(int fd, const tt_packet_header *header, const void *by
 
 static tt_channel_result receive(int fd, tt_packet_header *header, char *bytes, size_t *size,
                                  int flags) {
+    *header = (tt_packet_header){0};
     struct iovec pieces[2] = {{header, sizeof *header}, {bytes, TT_CHANNEL_PAYLOAD_BYTES}};
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
     ssize_t n;
@@ -72,10 +73,7 @@ static tt_channel_result receive(int fd, tt_packet_header *header, char *bytes, 
     } while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     *size = 0;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return TT_CHANNEL_WAIT;
-    if (n == 0) {
-        *header = (tt_packet_header){0};
-        return TT_CHANNEL_GONE;
-    }
+    if (n == 0) return TT_CHANNEL_GONE;
     if (n < (ssize_t)sizeof *header || (message.msg_flags & MSG_TRUNC)) {
         if (n > 0) errno = EBADMSG;
         header->type = UINT32_MAX;

@@ -208,9 +208,8 @@ static int run_desk(const setting *s) {
 }
 
 static int run_mode(const setting *s) {
-    printf(
-        "--- Starting Serverless Worker |  Version %s ---\n", /* lint: allow: the program's main */
-        TT_VERSION);
+    static const char HELLO[] = "--- Starting Serverless Worker |  Version " TT_VERSION " ---\n";
+    fputs(HELLO, stdout); /* lint: allow: the program's main */
     fflush(stdout);
     if (s->flags.log_level)
         tt_log_write(&s->log, TT_LOG_INFO, NULL, "Log level set to %s",
