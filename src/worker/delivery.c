@@ -69,8 +69,9 @@ static void wait_or_expire(tt_delivery *d, int status, int64_t retry_after_ms) {
 }
 
 static bool is_worth_another_try(const tt_delivery *d, int status) {
-    bool is_forbidden = status == 401 || status == 403;
-    return tt_http_is_retryable(status) || (is_forbidden && d->options.retries_forbidden);
+    bool is_forbidden = status == 401 || status == 403, is_elsewhere = status / 100 == 3;
+    return tt_http_is_retryable(status) || is_elsewhere ||
+           (is_forbidden && d->options.retries_forbidden);
 }
 
 static void on_response(void *context, const tt_http_response *response) {

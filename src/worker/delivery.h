@@ -1,11 +1,12 @@
 /* One request with a body, repeated until the other side has it: a result, a stream's chunk, an upload.
  *
- *     2xx, 3xx                          DELIVERED
+ *     2xx                               DELIVERED
  *     404, 410                          GONE       nobody knows the job any more
  *     other 4xx                         REFUSED    the same body would be refused again
- *     408, 425, 429, 5xx, network,      tried again after a back-off with jitter (Retry-After where there is one)
- *     401, 403 when asked to            until the patience is over: EXPIRED
+ *     3xx, 408, 425, 429, 5xx,          tried again after a back-off with jitter (Retry-After where there is one)
+ *     network, 401, 403 when asked to   until the patience is over: EXPIRED
  *
+ * Redirects are not followed: after one of the usual kinds a POST would arrive as a GET, without the result.
  * The platform's 401 and 403 are tried again because keys are exchanged while workers run; the reference loses the result
  * then, as it does after 429 and three failures (runpod.md 1.5). All calls: the loop's thread. */
 #ifndef TT_WORKER_DELIVERY_H

@@ -181,10 +181,10 @@ static void on_end_done(void *context, const tt_delivery_outcome *outcome) {
     }
 }
 
-static int64_t patience_ms(const tt_platform *p) {
-    int64_t usual_ms = p->environment->delivery_patience_ms;
-    int64_t drain_ms = tt__pauses(p, TT__DRAIN_PATIENCE);
-    return p->is_draining && drain_ms < usual_ms ? drain_ms : usual_ms;
+static int64_t patience_ms(const tt__task *task) {
+    int64_t drain_ms = tt__pauses(task->platform, TT__DRAIN_PATIENCE);
+    return task->platform->is_draining && drain_ms < task->patience_ms ? drain_ms
+                                                                       : task->patience_ms;
 }
 
 static tt_status post(tt__task *task, tt_err *err) {
@@ -205,7 +205,7 @@ static tt_status post(tt__task *task, tt_err *err) {
                                          .body = task->end.body.pieces,
                                          .n_body = task->end.body.n_pieces,
                                          .retries_forbidden = true,
-                                         .patience_ms = patience_ms(p),
+                                         .patience_ms = patience_ms(task),
                                          .retry_base_ms = p->environment->retry_base_ms,
                                          .done = on_end_done,
                                          .context = task};
@@ -295,5 +295,5 @@ void tt__task_refuse(tt__task *task, const char *sentence) {
 }
 
 void tt__task_hurry(tt__task *task) {
-    if (task->end.delivery) tt_delivery_hurry(task->end.delivery, patience_ms(task->platform));
+    if (task->end.delivery) tt_delivery_hurry(task->end.delivery, patience_ms(task));
 }

@@ -48,6 +48,7 @@ typedef struct tt__task {
     uint64_t key;
     tt_spool_facts facts; /* the job's id, the worker that took it */
     int64_t deadline_ms;  /* monotonic; INT64_MAX: none */
+    int64_t patience_ms;  /* how long its end is offered */
     bool is_running;      /* the dispatcher has it, and will call finish */
     bool is_stopped;      /* by the platform: nothing is posted any more */
     bool is_leftover;     /* of a worker before */

@@ -21,6 +21,8 @@ static const char WHAT[] = "get job";
 static tt_status give(tt_platform *p, tt__task *task, tt_envelope *envelope, tt_err *err) {
     int64_t timeout_ms = tt_wire_execution_timeout_ms(envelope);
     if (timeout_ms > 0) task->deadline_ms = tt__platform_now_ms() + timeout_ms;
+    if (timeout_ms > task->patience_ms)
+        task->patience_ms = timeout_ms; /* who waits that long may wait on */
     task->end.mark = tt_spool_mark(p->spool, task->facts.job_id);
     task->is_running = true;
     tt_status status =

@@ -11,6 +11,7 @@ tt_status tt__task_new(tt_platform *p, const char *job_id, tt__task **out, tt_er
     task->platform = p;
     task->key = ++p->tasks.last_key;
     task->deadline_ms = INT64_MAX;
+    task->patience_ms = p->environment->delivery_patience_ms;
     task->stream.last = &task->stream.first;
     task->end.mark = -1;
     snprintf(task->facts.job_id, TT_JOB_ID_BYTES, "%s", job_id);

@@ -354,6 +354,23 @@ async def an_unreachable_platform_leaves_results_on_disk_at_the_end(stage):
 
 
 @scenario
+async def a_worker_told_to_end_at_once_leaves_its_result_on_disk(stage):
+    stage.platform.on("done", Answer(503))
+    worker = await stage.worker("mock_worker")
+    stage.platform.give(job(1, mock_return="later"))
+    await stage.platform.wait_for("done")
+    for words in ("shutdown signal", "running jobs are cancelled", "ending at once"):
+        worker.signal(signal.SIGTERM)
+        await worker.says(words)
+    assert await worker.end() == 1
+    stage.platform.on("done", None)
+    n = len(stage.platform.of("done"))
+    await stage.worker("mock_worker")
+    await stage.platform.wait_for("done", n + 1)
+    assert stage.platform.of("done")[-1].body == b'{"output": "later"}'
+
+
+@scenario
 async def without_a_place_for_the_spool_the_worker_works(stage):
     (stage.folder / "file").write_text("x")
     stage.platform.on("done", sequence(Answer(503), Answer(200)))

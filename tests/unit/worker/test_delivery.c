@@ -140,6 +140,7 @@ static void passing_troubles_are_tried_again(void **state) {
     (void)state;
     assert_verdict(ANSWERS("500 x", "502 x", "503 x", "504 x", "200 OK"), TT_DELIVERY_DELIVERED, 5);
     assert_verdict(ANSWERS("408 x", "425 x", "429 x", "200 OK"), TT_DELIVERY_DELIVERED, 4);
+    assert_verdict(ANSWERS("302 x\r\nLocation: /elsewhere", "200 OK"), TT_DELIVERY_DELIVERED, 2);
     assert_verdict(ANSWERS("401 x", "403 x", "200 OK"), TT_DELIVERY_DELIVERED, 3);
     start(ANSWERS("cut", "cut", "200 OK"),
           GIVE_UP_MS); /* libcurl itself repeats one on a connection that had grown old */
