@@ -40,6 +40,19 @@ stderr_has "no SDK in empty"
 rmdir empty
 end
 
+begin "an installed SDK is used"
+mkdir -p prefix/lib
+cp -r "$REPOSITORY/include" prefix/
+{
+    echo "create prefix/lib/libtintype-worker.a"
+    for room in worker api job net base; do echo "addlib $TT_BUILD_DIR/libtt_$room.a"; done
+    printf 'save\nend\n'
+} | ar -M
+run 0 dev handler/hello.c --once --sdk prefix
+stdout_has "Hello"
+rm -r prefix
+end
+
 begin "no file is one sentence"
 run 2 dev
 stderr_has "tintype dev handler\.c"

@@ -66,9 +66,9 @@ def jpeg_and_webp_are_made():
 @case
 def all_faults_are_one_sentence():
     with tintype() as server:
-        answer = server.runsync(prompt="x", steps=0, width=1000001, scheduler="PNDM", preset="portrait")
+        answer = server.runsync(prompt="x", steps=0, width=1000001, scheduler="magic", preset="portrait")
         assert answer["status"] == "FAILED" and isinstance(answer["error"], str), answer
-        for word in ("steps", "width", "scheduler", "ddim", "preset"):
+        for word in ("steps", "width", "scheduler", "euler", "preset"):
             assert word in answer["error"], answer
 
 

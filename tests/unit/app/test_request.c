@@ -480,6 +480,18 @@ static void reading_survives_failed_allocations(void **state) {
     }
 }
 
+static void a_forgotten_option_counts_as_absent(void **state) {
+    (void)state;
+    reading r;
+    begin(&r);
+    add_text(&r, TT_OPT_PROMPT, TT_FROM_ENVIRONMENT, "TINTYPE_PROMPT", "x");
+    tt_settings_forget(&r.settings, TT_OPT_PROMPT);
+    finish(&r);
+    assert_int_equal(r.problems.count, 1);
+    assert_non_null(strstr(r.problems.list[0].message, "prompt: expected text"));
+    end(&r);
+}
+
 /* What RunPod's own SDXL worker takes (runpod.md 6.2), and clients of it send. */
 static void fields_of_another_sdxl_worker_are_understood(void **state) {
     (void)state;
@@ -542,6 +554,7 @@ int main(void) {
         cmocka_unit_test(engine_settings_are_read_and_checked),
         cmocka_unit_test(copies_of_settings_stand_alone),
         cmocka_unit_test(reading_survives_failed_allocations),
+        cmocka_unit_test(a_forgotten_option_counts_as_absent),
         cmocka_unit_test(fields_of_another_sdxl_worker_are_understood),
         cmocka_unit_test(fields_without_a_meaning_yet_are_refused_with_a_reason),
         cmocka_unit_test(a_sampler_of_other_workers_is_refused_with_the_nearest),
