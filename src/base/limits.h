@@ -26,6 +26,23 @@
 /* A prompt: 75 tokens hold a few hundred bytes; this leaves room for long ones and stops pasted
  * books. */
 #define TT_MAX_PROMPT_BYTES (16 * TT_KIB)
+/* Brackets inside brackets: weights leave their range at 25 of 1.1 each, and parsers may recurse. */
+#define TT_MAX_PROMPT_NESTING 64
+/* Pieces of one weight: each is a call of the tokenizer. A thousand is an adjective each with its own weight. */
+#define TT_MAX_PROMPT_SEGMENTS 4096
+/* Weights people use are 0 to 2; at 10 pictures are noise. Either sign. */
+#define TT_MAX_PROMPT_WEIGHT 10
+/* <lora:...> in one prompt: people stack up to ten, and each changes every weight. */
+#define TT_MAX_PROMPT_LORAS 64
+/* Texts that [a:b:0.5] and [a|b] make of one prompt: each is encoded, and its keys and values are kept. */
+#define TT_MAX_PROMPT_VARIANTS 32
+/* Pieces of 75 tokens: 32 hold 2400, more than 16 KiB of English would be useful for; the UNet looks at all of them. */
+#define TT_MAX_PROMPT_CHUNKS 32
+/* Textual inversions in one prompt, and vectors in one of them: 75 fill a chunk, the rest is cut. */
+#define TT_MAX_EMBEDDINGS     64
+#define TT_MAX_EMBEDDING_ROWS 4096
+/* Their files hold 75 x 2048 values at most that are of use; trainers add statistics. */
+#define TT_MAX_EMBEDDING_FILE_BYTES (64 * TT_MIB)
 /* What the tokenizer takes in one call: far more than any prompt, so that its own callers set the
  * rule, and little enough that the worst text costs milliseconds. */
 #define TT_MAX_TOKENIZER_BYTES TT_MIB
