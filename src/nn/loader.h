@@ -7,6 +7,9 @@
  *     tt_loader_run(loader, err);                                                      fills unet->time_1
  *     tt_loader_free(loader);
  *
+ * After a run the loader is a recipe: which slots there are and what they are made of. Who wants to change weights later
+ * (nn/loader_adapters.h) keeps it; then networks, back-ends and checkpoint must outlive it, and slots must stay where they are.
+ *
  * Every tensor is `prefix`.`name`.weight with an optional .bias. Sizes come from the checkpoint; contradictions
  * fail with a sentence when declared. The slots belong to the network, which frees them with tt_weight_free; after a
  * failed run some may be filled, the others stay NULL. One thread. */
