@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "worker/dispatch_parts.h"
 
 tt_status tt__dispatch_open_channel(tt_dispatch *d, tt_err *err) {
@@ -61,10 +62,19 @@ static tt_channel_result say_job(tt_dispatch *d, tt__run *run) {
                                run->envelope.size, &run->tell.sent_bytes);
 }
 
+/* The handlers have it now; up to 20 MB a job need not be held twice. The id stays. */
+static void drop_text(tt__run *run) {
+    run->tell.has_job = true;
+    tt_free(run->envelope.text);
+    run->envelope.text = NULL;
+    run->envelope.size = 0;
+    run->envelope.input = (tt_span){0};
+}
+
 /* Everything about one job. */
 static tt_channel_result say_all_of(tt_dispatch *d, tt__run *run) {
     tt_channel_result r = TT_CHANNEL_DONE;
-    if (!run->tell.has_job && (r = say_job(d, run)) == TT_CHANNEL_DONE) run->tell.has_job = true;
+    if (!run->tell.has_job && (r = say_job(d, run)) == TT_CHANNEL_DONE) drop_text(run);
     while (r == TT_CHANNEL_DONE && run->tell.n_chunks > 0) {
         r = say(d, TT_MESSAGE_SENT, run->number, TT_SENT_CHUNK);
         if (r == TT_CHANNEL_DONE) run->tell.n_chunks--;

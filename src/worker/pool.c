@@ -17,7 +17,11 @@
 #include "worker/error_report.h"
 #include "worker/pool_parts.h"
 
-enum { TENDER_END_S = 5 }; /* a modifier that sleeps holds the end up so long */
+enum {
+    TENDER_END_S = 5, /* a modifier that sleeps holds the end up so long */
+    KEPT_MESSAGE_BYTES =
+        256 * 1024, /* of the buffer for jobs: a large one's memory is given back */
+};
 
 bool tt__pool_send(tt__pool *p, const tt_packet_header *header, const void *bytes, size_t size) {
     pthread_mutex_lock(&p->send_lock);
@@ -285,6 +289,7 @@ static void *read_channel(void *pool) {
         if (header.flags & TT_MESSAGE_MORE) continue;
         take_message(p, &header, &message);
         message.size = 0;
+        if (message.capacity > KEPT_MESSAGE_BYTES) tt_buf_release(&message);
     }
     tt_buf_release(&message);
     quit(p, header.type == TT_MESSAGE_QUIT);

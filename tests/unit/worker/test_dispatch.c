@@ -605,8 +605,10 @@ static void release_chunk(void *context) {
     fixture *f = context;
     if (f->chunk.sent) f->chunk.sent(f->chunk.context);
     f->chunk.sent = NULL;
-    if (f->chunk.n < 8) tt_loop_timer(f->loop, 1, release_chunk, f, NULL, NULL);
-    if (f->chunk.n == 8) tt_dispatch_cancel(f->dispatch, 1);
+    if (f->chunk.n < 8)
+        tt_loop_timer(f->loop, 1, release_chunk, f, NULL, NULL);
+    else
+        tt_dispatch_cancel(f->dispatch, 1);
 }
 
 /* Chunks that nobody sends hold the handler up; it is cancelled while it waits; a late `sent` is harmless. */
