@@ -38,11 +38,9 @@
 #define TT_MAX_PROMPT_VARIANTS 32
 /* Pieces of 75 tokens: 32 hold 2400, more than 16 KiB of English would be useful for; the UNet looks at all of them. */
 #define TT_MAX_PROMPT_CHUNKS 32
-/* Textual inversions in one prompt, and vectors in one of them: 75 fill a chunk, the rest is cut. */
+/* Textual inversions known to one prompt, and vectors in one of them: 75 fill a chunk, the rest is cut. */
 #define TT_MAX_EMBEDDINGS     64
 #define TT_MAX_EMBEDDING_ROWS 4096
-/* Their files hold 75 x 2048 values at most that are of use; trainers add statistics. */
-#define TT_MAX_EMBEDDING_FILE_BYTES (64 * TT_MIB)
 /* What the tokenizer takes in one call: far more than any prompt, so that its own callers set the
  * rule, and little enough that the worst text costs milliseconds. */
 #define TT_MAX_TOKENIZER_BYTES TT_MIB

@@ -221,19 +221,94 @@ static tt_status pool(const tt_clip *c, const tt_tensor *x, int64_t row, float *
     return TT_OK;
 }
 
-tt_status tt_clip_encode(tt_clip *c, const int32_t *ids, float *hidden, float *pooled,
-                         tt_err *err) {
+/* Puts the given rows, with their positions added, into x. The rows make a table of their own, so that the back-end adds the
+ * positions as it does for ids; the two are then merged on the host, where rounding to x's type happened already. */
+static tt_status inject_rows(const tt_clip *c, const float *const *rows, const int32_t *ids,
+                             float *host, tt_tensor *x, tt_err *err) {
+    size_t width = (size_t)c->width, n = (size_t)c->positions_n;
+    tt_weight *table = NULL;
+    tt_tensor y = {0};
+    tt_status status = TT_OK;
+    float *merged = host, *values = host + n * width; /* then values in the back-end's type */
+    for (size_t i = 0; i < n; i++)
+        if (rows[i]) memcpy(values + i * width, rows[i], width * sizeof *values);
+    tt_dtype dtype = tt_ops_dtype(c->ops);
+    tt_convert(merged, dtype, values, TT_F32, n * width);
+    TT_TRY_OUT(tt_weight_embedding(c->ops, merged, c->positions_n, c->width, &table, err));
+    TT_TRY_OUT(tt_scratch_new(c->ops, 1, 1, c->positions_n, c->width, &y, err));
+    TT_TRY_OUT(tt_op_embed(c->ops, table, c->positions, ids, &y, err));
+    TT_TRY_OUT(tt_op_download(c->ops, x, merged, err));
+    TT_TRY_OUT(tt_op_download(c->ops, &y, values, err));
+    for (size_t i = 0; i < n; i++)
+        if (rows[i]) memcpy(merged + i * width, values + i * width, width * sizeof *merged);
+    status = tt_op_upload(c->ops, merged, x, err);
+out:
+    tt_scratch_free(c->ops, &y);
+    tt_weight_free(c->ops, table);
+    return status;
+}
+
+static tt_status embed_rows(const tt_clip *c, const float *const *rows, tt_tensor *x, tt_err *err) {
+    size_t count = (size_t)(c->positions_n * c->width), n = (size_t)c->positions_n;
+    bool has_rows = false;
+    for (size_t i = 0; rows && i < n; i++) has_rows |= rows[i] != NULL;
+    if (!has_rows) return TT_OK;
+    int32_t *ids = tt_alloc(n * sizeof *ids); /* row i of the table at position i */
+    float *host = tt_alloc(2 * count * sizeof *host);
+    for (size_t i = 0; ids && i < n; i++) ids[i] = (int32_t)i;
+    tt_status status = ids && host ? inject_rows(c, rows, ids, host, x, err)
+                                   : tt_fail_nomem(err, "embeddings", 2 * count * sizeof *host);
+    tt_free(ids);
+    tt_free(host);
+    return status;
+}
+
+tt_status tt_clip_encode_input(tt_clip *c, const tt_clip_input *input, float *hidden, float *pooled,
+                               tt_err *err) {
     tt_tensor x;
     bool wants_pooled = pooled && c->pooled_width > 0;
+    int n_read = c->n_hidden - input->n_skipped; /* layers before `hidden` */
+    if (input->n_skipped < 0 || (n_read < 1 && input->n_skipped > 0))
+        return tt_fail(err, TT_E_INVALID, "text encoder: %d of its %d layers skipped",
+                       input->n_skipped, c->n_hidden);
     TT_TRY(tt_scratch_new(c->ops, 1, 1, c->positions_n, c->width, &x, err));
-    TT_TRY(tt_op_embed(c->ops, c->tokens, c->positions, ids, &x, err));
-    for (int i = 0; i < c->n_hidden; i++) TT_TRY(run_layer(c, &c->layers[i], &x, err));
+    TT_TRY(tt_op_embed(c->ops, c->tokens, c->positions, input->ids, &x, err));
+    TT_TRY(embed_rows(c, input->rows, &x, err));
+    for (int i = 0; i < n_read; i++) TT_TRY(run_layer(c, &c->layers[i], &x, err));
     TT_TRY(tt_op_download(c->ops, &x, hidden, err));
     if (wants_pooled) {
-        for (int i = c->n_hidden; i < c->n_layers; i++)
-            TT_TRY(run_layer(c, &c->layers[i], &x, err));
-        TT_TRY(pool(c, &x, pooled_row(c, ids), pooled, err));
+        for (int i = n_read; i < c->n_layers; i++) TT_TRY(run_layer(c, &c->layers[i], &x, err));
+        TT_TRY(pool(c, &x, pooled_row(c, input->ids), pooled, err));
     }
     tt_scratch_free(c->ops, &x);
     return TT_OK;
+}
+
+tt_status tt_clip_encode(tt_clip *c, const int32_t *ids, float *hidden, float *pooled,
+                         tt_err *err) {
+    return tt_clip_encode_input(c, &(tt_clip_input){.ids = ids}, hidden, pooled, err);
+}
+
+/* ---- clip skip -------------------------------------------------------------------------------------- */
+
+int tt_clip_layers(const tt_clip *c) {
+    return c->n_hidden;
+}
+
+tt_status tt_clip_skip_of_layers(int n_layers, tt_clip_skip_rule rule, int clip_skip,
+                                 int *n_skipped, tt_err *err) {
+    int base = rule == TT_CLIP_SKIP_DIFFUSERS ? 0 : 2; /* the setting of the penultimate states */
+    *n_skipped = 0;
+    if (rule == TT_CLIP_SKIP_IGNORED) return TT_OK;
+    int largest = base + (n_layers > 1 ? n_layers - 1 : 0);
+    if (clip_skip < 0 || clip_skip > largest)
+        return tt_fail(err, TT_E_INVALID, "clip skip %d: this model's text encoders allow 0 to %d",
+                       clip_skip, largest);
+    if (clip_skip > base) *n_skipped = clip_skip - base;
+    return TT_OK;
+}
+
+tt_status tt_clip_skip(const tt_clip *c, tt_clip_skip_rule rule, int clip_skip, int *n_skipped,
+                       tt_err *err) {
+    return tt_clip_skip_of_layers(c->n_hidden, rule, clip_skip, n_skipped, err);
 }

@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 #include "support/golden_data.h"
+#include "text/chunks.h"
 #include "text/prompt.h"
 #include "text/prompt_segments.h"
 
@@ -124,11 +125,69 @@ static void texts_of_steps_agree_with_a1111s_grammar(void **state) {
     json_object_put(cases);
 }
 
+/* ---- chunks ----------------------------------------------------------------------------------------- */
+
+enum { POSITIONS = 77, PAD = 0 };
+
+static void check_chunk(json_object *c, const tt_chunks *found, int chunk) {
+    json_object *ids = json_object_array_get_idx(member(c, "ids"), (size_t)chunk);
+    json_object *weights = json_object_array_get_idx(member(c, "weights"), (size_t)chunk);
+    size_t n = json_object_array_length(ids), first = (size_t)chunk * POSITIONS;
+    assert_int_equal(found->n_used[chunk], n);
+    assert_int_equal(found->ids[first], 49406);
+    assert_int_equal(found->ids[first + n + 1], 49407);
+    for (size_t i = n + 2; i < POSITIONS; i++) assert_int_equal(found->ids[first + i], PAD);
+    for (size_t i = 0; i < n; i++) {
+        double weight = json_object_get_double(json_object_array_get_idx(weights, i));
+        assert_int_equal(found->ids[first + i + 1],
+                         json_object_get_int(json_object_array_get_idx(ids, i)));
+        assert_true(fabs((double)found->weights[first + i + 1] - weight) < 1e-6);
+    }
+}
+
+static void check_chunks(json_object *c, const tt_tokenizer *tokenizer) {
+    size_t size;
+    const char *text = text_of(c, &size);
+    tt_chunk_options options = tt_chunk_options_for(TT_PROMPT_A1111);
+    options.backtrack = tt_golden_int(c, "backtrack");
+    options.n_positions = POSITIONS;
+    options.pad_id = PAD;
+    tt_segments segments;
+    tt_chunks found;
+    tt_err err;
+    assert_int_equal(tt_segments_parse(text, size, TT_PROMPT_A1111, &segments, NULL), TT_OK);
+    if (tt_chunks_build(tokenizer, &segments, &options, &found, &err) != TT_OK)
+        fail_msg("%s: %s", text, err.message);
+    if ((size_t)found.n != json_object_array_length(member(c, "ids")))
+        fail_msg("%s, backtrack %d: %d chunks", text, options.backtrack, found.n);
+    for (int i = 0; i < found.n; i++) check_chunk(c, &found, i);
+    tt_chunks_release(&found);
+    tt_segments_release(&segments);
+}
+
+static void chunks_agree_with_a1111s_rules(void **state) {
+    (void)state;
+    json_object *cases = tt_golden_cases("prompts.json");
+    tt_tokenizer *tokenizer;
+    int checked = 0;
+    assert_int_equal(tt_tokenizer_open(&tokenizer, NULL), TT_OK);
+    for (size_t i = 0; i < json_object_array_length(cases); i++) {
+        json_object *c = json_object_array_get_idx(cases, i);
+        if (!is_kind(c, "chunks")) continue;
+        check_chunks(c, tokenizer);
+        checked++;
+    }
+    assert_true(checked >= 30);
+    tt_tokenizer_close(tokenizer);
+    json_object_put(cases);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(segments_agree_with_a1111s_rules),
         cmocka_unit_test(segments_agree_with_compels_rules),
         cmocka_unit_test(texts_of_steps_agree_with_a1111s_grammar),
+        cmocka_unit_test(chunks_agree_with_a1111s_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
