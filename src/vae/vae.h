@@ -1,10 +1,14 @@
-/* The decoder half of the autoencoder (engine.md 1.6): latents to a picture. */
+/* The autoencoder (engine.md 1.6): the decoder makes pictures of latents, the encoder latents of
+ * pictures. Two objects, because making pictures from text needs no encoder.
+ *
+ * Latents are as the UNet sees them: (value of the network - shift) * scale. Host arrays are f32,
+ * channels last. What runs between tt_ops_plan_begin and tt_ops_plan_end is planned only. */
 #ifndef TT_VAE_VAE_H
 #define TT_VAE_VAE_H
 
 #include "nn/loader.h"
 
-typedef struct tt_vae tt_vae;
+typedef struct tt_vae tt_vae; /* the decoder */
 
 /* Declares all weights with the loader; they are there after tt_loader_run. `ops` must outlive the VAE. */
 tt_status tt_vae_open(tt_loader *loader, tt_ops *ops, tt_vae **out, tt_err *err);
@@ -14,9 +18,23 @@ int64_t tt_vae_latent_channels(const tt_vae *v);
 /* Pixels per latent in each direction: 8 in SDXL. */
 int tt_vae_factor(const tt_vae *v);
 
-/* latent [h, w, latent_channels], as the UNet sees it (scaled) -> picture [h * factor, w * factor, 3], about -1..1, not
- * clamped. Host f32. */
+/* latent [h, w, latent_channels] -> picture [h * factor, w * factor, 3], about -1..1, not clamped. */
 tt_status tt_vae_decode(tt_vae *v, const float *latent, int64_t h, int64_t w, float *picture,
                         tt_err *err);
+
+typedef struct tt_vae_encoder tt_vae_encoder;
+
+/* As tt_vae_open. TT_E_NOT_FOUND when the file has a decoder only. */
+tt_status tt_vae_encoder_open(tt_loader *loader, tt_ops *ops, tt_vae_encoder **out, tt_err *err);
+void tt_vae_encoder_close(tt_vae_encoder *v); /* NULL is fine */
+
+int64_t tt_vae_encoder_channels(const tt_vae_encoder *v); /* of the latents */
+int tt_vae_encoder_factor(const tt_vae_encoder *v);
+
+/* picture [h, w, 3], -1..1, h and w multiples of the factor -> the posterior of each latent, both
+ * [h / factor, w / factor, channels]. The mean is the likeliest latent (the mode); mean + deviation
+ * * unit noise is a sample. */
+tt_status tt_vae_encode(tt_vae_encoder *v, const float *picture, int64_t h, int64_t w, float *mean,
+                        float *deviation, tt_err *err);
 
 #endif
