@@ -74,11 +74,21 @@ tt_status tt_metadata_of_picture(const tt_app_facts *facts, int picture, tt_buf 
     return tt_buf_puts(out, "}", err);
 }
 
-static tt_status put_warnings(tt_buf *out, const tt_result *result, tt_err *err) {
-    if (result->prompt_tokens <= result->prompt_tokens_used) return TT_OK;
-    return tt_buf_printf(
-        out, err, ", \"warnings\": [\"the prompt has %d tokens, only the first %d were used\"]",
-        result->prompt_tokens, result->prompt_tokens_used);
+static tt_status put_warnings(tt_buf *out, const tt_app_facts *f, tt_err *err) {
+    const tt_result *result = f->result;
+    bool is_cut = result->prompt_tokens > result->prompt_tokens_used;
+    if (!is_cut && f->request->n_unused == 0) return TT_OK;
+    const char *between = "";
+    TT_TRY(tt_buf_puts(out, ", \"warnings\": [", err));
+    if (is_cut) {
+        TT_TRY(tt_buf_printf(out, err, "\"the prompt has %d tokens, only the first %d were used\"",
+                             result->prompt_tokens, result->prompt_tokens_used));
+        between = ", ";
+    }
+    for (int i = 0; i < f->request->n_unused; i++, between = ", ")
+        TT_TRY(tt_buf_printf(out, err, "%s\"%s was not used: %s\"", between,
+                             f->request->unused[i].field, f->request->unused[i].why));
+    return tt_buf_puts(out, "]", err);
 }
 
 static tt_status put_timings(tt_buf *out, const tt_app_facts *f, tt_err *err) {
@@ -96,7 +106,7 @@ static tt_status put_timings(tt_buf *out, const tt_app_facts *f, tt_err *err) {
 tt_status tt_metadata_of_job(const tt_app_facts *facts, tt_buf *out, tt_err *err) {
     TT_TRY(put_request(out, facts, facts->result->pictures[0].seed, err));
     TT_TRY(put_model(out, facts, err));
-    TT_TRY(put_warnings(out, facts->result, err));
+    TT_TRY(put_warnings(out, facts, err));
     TT_TRY(put_timings(out, facts, err));
     return tt_buf_printf(out, err, ", \"peak_memory_bytes\": %zu}", facts->result->peak_bytes);
 }

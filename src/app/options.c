@@ -272,28 +272,29 @@ static const tt_option OPTIONS[TT_OPTION_COUNT] = {
     [TT_OPT_REFINER_STEPS] =
         {
             .field = "refiner_inference_steps",
-            .type = TT_OPTION_RESERVED,
+            .type = TT_OPTION_UNUSED,
             .default_text = "none",
             .group = GROUP_HOW,
-            .help = "Steps of a refiner model. There is no refiner here.",
+            .help = "Steps of a refiner model. There is no refiner here: told as unused.",
             .example = "null",
         },
     [TT_OPT_HIGH_NOISE_FRAC] =
         {
             .field = "high_noise_frac",
-            .type = TT_OPTION_RESERVED,
+            .type = TT_OPTION_UNUSED,
             .default_text = "none",
             .group = GROUP_HOW,
-            .help = "Where a refiner model takes over. There is no refiner here.",
+            .help = "Where a refiner model takes over. There is no refiner here: told as unused.",
             .example = "null",
         },
     [TT_OPT_STRENGTH] =
         {
             .field = "strength",
-            .type = TT_OPTION_RESERVED,
+            .type = TT_OPTION_UNUSED,
             .default_text = "none",
             .group = GROUP_HOW,
-            .help = "How much of a given picture changes. Pictures start from noise only.",
+            .help = "How much of a given picture changes. Pictures start from noise only: told as "
+                    "unused.",
             .example = "null",
         },
     [TT_OPT_IMAGE_URL] =

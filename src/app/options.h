@@ -68,8 +68,8 @@ typedef enum tt_option_type {
     TT_OPTION_SAMPLER, /* one of choices(), or any name that tt_sampler_lookup understands */
     TT_OPTION_SWITCH,  /* a flag without a value; true or false elsewhere */
     TT_OPTION_LIST,    /* a JSON array; job only */
-    TT_OPTION_RESERVED, /* a field that other workers know and this one cannot serve yet: only null is
-                           accepted; job only */
+    TT_OPTION_RESERVED, /* a field that other workers know and this one cannot serve yet: only null is accepted; job only */
+    TT_OPTION_UNUSED, /* a setting that goes with one: any value is accepted and told as unused; job only */
 } tt_option_type;
 
 /* The commands that take a row's flag; a set of bits. */

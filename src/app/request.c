@@ -100,22 +100,26 @@ static void read_loras(const tt_settings *s, tt_problems *problems) {
             json_object_array_length(loras->value));
 }
 
-static const char *why_reserved(tt_option_id id) {
+static const char *why_without_effect(tt_option_id id) {
     if (id == TT_OPT_PRESET) return "presets cannot be chosen yet";
     bool is_of_refiner = id == TT_OPT_REFINER_STEPS || id == TT_OPT_HIGH_NOISE_FRAC;
     return is_of_refiner ? "there is no refiner here" : "pictures start from noise only";
 }
 
-/* Fields of other workers that mean nothing here yet: a client that sends null loses nothing, one
- * that sends a value would get another picture than it asked for. */
-static void read_reserved(const tt_settings *s, tt_problems *problems) {
+/* Fields of other workers that mean nothing here yet. What would change the picture is refused; settings that go with it, which
+ * clients send by habit, are told as unused. */
+static void read_reserved(const tt_settings *s, tt_app_request *out, tt_problems *problems) {
     for (int i = 0; i < TT_OPTION_COUNT; i++) {
         const tt_option *row = tt_option_get((tt_option_id)i);
         char shown[TT_SHOWN_BYTES];
-        if (row->type != TT_OPTION_RESERVED || !s->of[i].value) continue;
+        if (!s->of[i].value) continue;
+        if (row->type == TT_OPTION_UNUSED)
+            out->unused[out->n_unused++] =
+                (tt_app_unused){row->field, why_without_effect((tt_option_id)i)};
+        if (row->type != TT_OPTION_RESERVED) continue;
         tt_show_json(shown, s->of[i].value);
         tt_problems_add(problems, "%s: expected null or nothing, since %s, found %s", row->field,
-                        why_reserved((tt_option_id)i), shown);
+                        why_without_effect((tt_option_id)i), shown);
     }
 }
 
@@ -141,7 +145,7 @@ tt_status tt_app_request_read(const tt_settings *s, const tt_request *model, tt_
     tt_value_integer(s, TT_OPT_CLIP_SKIP, &clip_skip, problems);
     read_sampler(s, r, problems);
     read_loras(s, problems);
-    read_reserved(s, problems);
+    read_reserved(s, out, problems);
     read_format(s, out, problems);
     TT_TRY(tt_problems_status(problems, err));
     return tt_value_is_set(s, TT_OPT_SEED) ? TT_OK : draw_seed(&r->seed, err);

@@ -5,11 +5,19 @@
 #include "app/settings.h"
 #include "tintype/engine.h"
 
+/* A field of the job that had no effect, and why; static strings. */
+typedef struct tt_app_unused {
+    const char *field, *why;
+} tt_app_unused;
+enum { TT_APP_MAX_UNUSED = 4 }; /* rows of type TT_OPTION_UNUSED, and room */
+
 /* Texts are borrowed from the settings it was read from, or static. Nothing to release. */
 typedef struct tt_app_request {
     tt_request engine;  /* progress is the caller's to add */
     const char *format; /* "png", "jpeg" or "webp" */
     int quality;        /* 1..100; 0: the format's default */
+    tt_app_unused unused[TT_APP_MAX_UNUSED];
+    int n_unused;
 } tt_app_request;
 
 /* `model` is what tt_request_defaults gives for the engine that will do the work, or for NULL to

@@ -17,6 +17,7 @@ static const char *schema_type(tt_option_type type) {
     case TT_OPTION_SEED:
         return "integer";
     case TT_OPTION_NUMBER:
+    case TT_OPTION_UNUSED:
         return "number";
     case TT_OPTION_SWITCH:
         return "boolean";
@@ -73,6 +74,18 @@ static tt_status write_description(tt_buf *out, const tt_option *row, tt_err *er
     return status;
 }
 
+/* A sampler may have any name that people paste: the plain ones are examples, for forms to offer. */
+static tt_status write_examples(tt_buf *out, const tt_option *row, tt_err *err) {
+    TT_TRY(tt_buf_puts(out, ",\n          \"examples\": [", err));
+    TT_TRY(write_value(out, row, row->example, err));
+    const char *const *names = row->type == TT_OPTION_SAMPLER ? row->choices() : NULL;
+    for (; names && *names; names++) {
+        TT_TRY(tt_buf_puts(out, ", ", err));
+        TT_TRY(write_string(out, *names, err));
+    }
+    return tt_buf_puts(out, "]}", err);
+}
+
 static tt_status write_property(tt_buf *out, const tt_option *row, tt_err *err) {
     bool is_required = strcmp(row->field, "prompt") == 0;
     TT_TRY(tt_buf_puts(out, "        ", err));
@@ -89,9 +102,7 @@ static tt_status write_property(tt_buf *out, const tt_option *row, tt_err *err) 
     }
     TT_TRY(tt_buf_puts(out, ",\n          \"description\": ", err));
     TT_TRY(write_description(out, row, err));
-    TT_TRY(tt_buf_puts(out, ",\n          \"examples\": [", err));
-    TT_TRY(write_value(out, row, row->example, err));
-    TT_TRY(tt_buf_puts(out, "]}", err));
+    TT_TRY(write_examples(out, row, err));
     for (int i = 0; i < TT_OPTION_ALIASES && row->field_aliases[i]; i++)
         TT_TRY(tt_buf_printf(out, err,
                              ",\n        \"%s\": {\"$ref\": \"#/properties/input/properties/%s\"}",

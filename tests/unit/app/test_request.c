@@ -513,18 +513,22 @@ static void fields_without_a_meaning_yet_are_refused_with_a_reason(void **state)
     assert_field_fault("\"preset\": \"portrait\"",
                        "preset: expected null or nothing, since presets cannot be chosen yet, "
                        "found \"portrait\"");
-    assert_field_fault("\"refiner_inference_steps\": 50",
-                       "refiner_inference_steps: expected null or nothing, since there is no "
-                       "refiner here, found 50");
-    assert_field_fault("\"high_noise_frac\": 0.8",
-                       "high_noise_frac: expected null or nothing, since there is no refiner "
-                       "here, found 0.8");
-    assert_field_fault("\"strength\": 0.3",
-                       "strength: expected null or nothing, since pictures start from noise only, "
-                       "found 0.3");
     assert_field_fault("\"image_url\": \"https://example.org/a.png\"",
                        "image_url: expected null or nothing, since pictures start from noise "
                        "only, found \"https://example.org/a.png\"");
+}
+
+static void settings_that_have_no_effect_are_accepted_and_told(void **state) {
+    (void)state;
+    reading r;
+    read_job(&r, "{\"input\": {\"prompt\": \"x\", \"refiner_inference_steps\": 50, "
+                 "\"strength\": 0.3}}");
+    assert_int_equal(r.status, TT_OK);
+    assert_int_equal(r.request.n_unused, 2);
+    assert_string_equal(r.request.unused[0].field, "refiner_inference_steps");
+    assert_string_equal(r.request.unused[0].why, "there is no refiner here");
+    assert_string_equal(r.request.unused[1].field, "strength");
+    end(&r);
 }
 
 static void a_sampler_of_other_workers_is_refused_with_the_nearest(void **state) {
@@ -557,6 +561,7 @@ int main(void) {
         cmocka_unit_test(a_forgotten_option_counts_as_absent),
         cmocka_unit_test(fields_of_another_sdxl_worker_are_understood),
         cmocka_unit_test(fields_without_a_meaning_yet_are_refused_with_a_reason),
+        cmocka_unit_test(settings_that_have_no_effect_are_accepted_and_told),
         cmocka_unit_test(a_sampler_of_other_workers_is_refused_with_the_nearest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
