@@ -194,6 +194,18 @@ typedef struct blocks { /* one thread's memory */
     tt__block plain, rounded, bias;
 } blocks;
 
+/* A number is not finite when all its exponent bits are set. */
+static bool all_finite(const float *values, size_t n) {
+    const uint32_t exponent = 0x7f800000u;
+    unsigned bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bad |= (bits & exponent) == exponent;
+    }
+    return !bad;
+}
+
 /* One tensor from the checkpoint (zeros: a bias that it does not have), with all adapters applied. */
 static tt_status read_adapted(const adapting *w, const char *module, const char *leaf, float *out,
                               size_t n, tt_err *err) {
@@ -206,14 +218,7 @@ static tt_status read_adapted(const adapting *w, const char *module, const char 
         memset(out, 0, n * sizeof *out);
     for (int i = 0; i < w->n_uses; i++)
         TT_TRY(tt_adapter_apply(w->uses[i]->adapter, name, &w->uses[i]->strength, out, n, err));
-    uint32_t worst = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &out[i], sizeof bits);
-        bits &= 0x7fffffffu;
-        worst = bits > worst ? bits : worst;
-    }
-    if (worst < 0x7f800000u) return TT_OK; /* below infinity */
+    if (all_finite(out, n)) return TT_OK;
     return tt_fail(err, TT_E_FORMAT,
                    "with lora %s tensor %s is not finite: the adapter does not fit this model, or "
                    "its strength is too large",

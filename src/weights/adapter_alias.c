@@ -96,14 +96,14 @@ static int take_index(const char **text) {
 static void plan_unet(unet_plan *plan, const tt_checkpoint *c) {
     int down = 1, up = 0; /* input_blocks.0 is conv_in */
     char name[TT__NAME_BYTES];
-    plan->n_levels = tt_checkpoint_count(c, "unet.down_blocks.%d.resnets.0.conv1.weight");
+    plan->n_levels = tt_checkpoint_count(c, "unet.down_blocks.%d.resnets.0.norm1.weight");
     if (plan->n_levels > TT_MAX_LEVELS) plan->n_levels = TT_MAX_LEVELS;
     for (int i = 0; i < plan->n_levels; i++) {
-        snprintf(name, sizeof name, "unet.down_blocks.%d.resnets.%%d.conv1.weight", i);
+        snprintf(name, sizeof name, "unet.down_blocks.%d.resnets.%%d.norm1.weight", i);
         plan->resnets_down[i] = tt_checkpoint_count(c, name);
         plan->first_down[i] = down;
         down += plan->resnets_down[i] + 1;
-        snprintf(name, sizeof name, "unet.up_blocks.%d.resnets.%%d.conv1.weight", i);
+        snprintf(name, sizeof name, "unet.up_blocks.%d.resnets.%%d.norm1.weight", i);
         plan->resnets_up[i] = tt_checkpoint_count(c, name);
         plan->first_up[i] = up;
         up += plan->resnets_up[i];

@@ -9,10 +9,9 @@
 #include "weights/adapter_parts.h"
 
 enum {
-    TILE_ROWS = 4,
+    TILE_ROWS = 6, /* x 2 vectors: 12 sums, b and a fit in 16 registers */
     TILE_VECTORS = 2,
-    MAX_TILE_COLUMNS = 32, /* two vectors of 16 */
-    PANEL_DEPTH = 128,     /* x 32 columns = 16 KiB: half of a first-level cache */
+    PANEL_DEPTH = 128, /* x 32 columns = 16 KiB: half of a first-level cache */
 };
 
 /* c's rows and columns inside the tile only: edges are computed with padding and cut here. */
@@ -36,36 +35,51 @@ static void copy_panel(const tt__product *p, int64_t first_k, int64_t depth, int
     }
 }
 
-/* Sums of one tile over `depth` steps of k, in order. Past the last row the last row is used again. */
-#define DEFINE_RUN(NAME, TARGET, WIDTH)                                                \
-    typedef float NAME##_vector __attribute__((vector_size(WIDTH * 4)));               \
-    TARGET static void NAME##_tile(const tt__product *p, int64_t row, int64_t first_k, \
-                                   int64_t depth, const float *panel, float *tile) {   \
-        NAME##_vector sums[TILE_ROWS][TILE_VECTORS] = {0};                             \
-        const float *a[TILE_ROWS];                                                     \
-        for (int64_t i = 0; i < TILE_ROWS; i++)                                        \
-            a[i] = p->a + (row + i < p->m ? row + i : p->m - 1) * p->lda + first_k;    \
-        for (int64_t k = 0; k < depth; k++) {                                          \
-            NAME##_vector b[TILE_VECTORS];                                             \
-            memcpy(b, panel + k * TILE_VECTORS * WIDTH, sizeof b);                     \
-            for (int i = 0; i < TILE_ROWS; i++)                                        \
-                for (int j = 0; j < TILE_VECTORS; j++) sums[i][j] += a[i][k] * b[j];   \
-        }                                                                              \
-        memcpy(tile, sums, sizeof sums);                                               \
-    }                                                                                  \
-    TARGET static void NAME(const tt__product *p) {                                    \
-        enum { COLUMNS = TILE_VECTORS * WIDTH };                                       \
-        float panel[PANEL_DEPTH * COLUMNS], tile[TILE_ROWS * COLUMNS];                 \
-        for (int64_t k = 0; k < p->k; k += PANEL_DEPTH) {                              \
-            int64_t depth = p->k - k < PANEL_DEPTH ? p->k - k : PANEL_DEPTH;           \
-            for (int64_t column = 0; column < p->n; column += COLUMNS) {               \
-                copy_panel(p, k, depth, column, COLUMNS, panel);                       \
-                for (int64_t row = 0; row < p->m; row += TILE_ROWS) {                  \
-                    NAME##_tile(p, row, k, depth, panel, tile);                        \
-                    add_tile(p, tile, row, column, COLUMNS);                           \
-                }                                                                      \
-            }                                                                          \
-        }                                                                              \
+/* Sums of one tile over `depth` steps of k, in order, times the scale, added to c. Past the last row the last row is used
+ * again; a tile that c does not fill goes through `tile`. */
+#define DEFINE_RUN(NAME, TARGET, WIDTH)                                                     \
+    typedef float NAME##_vector __attribute__((vector_size(WIDTH * 4)));                    \
+    enum { NAME##_COLUMNS = TILE_VECTORS * WIDTH };                                         \
+    TARGET static void NAME##_add(const tt__product *p, NAME##_vector(*sums)[TILE_VECTORS], \
+                                  int64_t row, int64_t column) {                            \
+        for (int64_t i = 0; i < TILE_ROWS; i++) {                                           \
+            NAME##_vector c[TILE_VECTORS];                                                  \
+            float *to = p->c + (row + i) * p->ldc + column;                                 \
+            memcpy(c, to, sizeof c);                                                        \
+            for (int j = 0; j < TILE_VECTORS; j++) c[j] += p->scale * sums[i][j];           \
+            memcpy(to, c, sizeof c);                                                        \
+        }                                                                                   \
+    }                                                                                       \
+    TARGET static void NAME##_tile(const tt__product *p, int64_t row, int64_t column,       \
+                                   int64_t first_k, int64_t depth, const float *panel) {    \
+        NAME##_vector sums[TILE_ROWS][TILE_VECTORS] = {0};                                  \
+        const float *a[TILE_ROWS];                                                          \
+        for (int64_t i = 0; i < TILE_ROWS; i++)                                             \
+            a[i] = p->a + (row + i < p->m ? row + i : p->m - 1) * p->lda + first_k;         \
+        for (int64_t k = 0; k < depth; k++) {                                               \
+            NAME##_vector b[TILE_VECTORS];                                                  \
+            memcpy(b, panel + k * NAME##_COLUMNS, sizeof b);                                \
+            for (int i = 0; i < TILE_ROWS; i++)                                             \
+                for (int j = 0; j < TILE_VECTORS; j++) sums[i][j] += a[i][k] * b[j];        \
+        }                                                                                   \
+        if (row + TILE_ROWS <= p->m && column + NAME##_COLUMNS <= p->n) {                   \
+            NAME##_add(p, sums, row, column);                                               \
+        } else {                                                                            \
+            float tile[TILE_ROWS * NAME##_COLUMNS];                                         \
+            memcpy(tile, sums, sizeof tile);                                                \
+            add_tile(p, tile, row, column, NAME##_COLUMNS);                                 \
+        }                                                                                   \
+    }                                                                                       \
+    TARGET static void NAME(const tt__product *p) {                                         \
+        float panel[PANEL_DEPTH * NAME##_COLUMNS];                                          \
+        for (int64_t k = 0; k < p->k; k += PANEL_DEPTH) {                                   \
+            int64_t depth = p->k - k < PANEL_DEPTH ? p->k - k : PANEL_DEPTH;                \
+            for (int64_t column = 0; column < p->n; column += NAME##_COLUMNS) {             \
+                copy_panel(p, k, depth, column, NAME##_COLUMNS, panel);                     \
+                for (int64_t row = 0; row < p->m; row += TILE_ROWS)                         \
+                    NAME##_tile(p, row, column, k, depth, panel);                           \
+            }                                                                               \
+        }                                                                                   \
     }
 
 DEFINE_RUN(run_plain, , 4)
