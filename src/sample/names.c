@@ -25,84 +25,130 @@ static const alias samplers[] = {
     {"ddim", "ddim", NULL},
     {"unipc", "unipc", NULL},
     {"lcm", "lcm", NULL},
-    /* ComfyUI and k-diffusion */
+    {"dpmppsde", "dpmpp_sde", NULL},
+    {"dpmpp3msde", "dpmpp_3m_sde", NULL},
+    {"dpmpp2s", "dpmpp_2s", NULL},
+    {"dpmpp2sa", "dpmpp_2s_a", NULL},
+    {"dpm2", "dpm2", NULL},
+    {"dpm2a", "dpm2_a", NULL},
+    {"lms", "lms", NULL},
+    {"pndm", "pndm", NULL},
+    {"tcd", "tcd", NULL},
+    {"resmultistep", "res_multistep", NULL},
+    {"eulercfgpp", "euler_cfgpp", NULL},
+    /* ComfyUI, A1111 and k-diffusion */
     {"eulerancestral", "euler_a", NULL},
     {"dpmpp2msdegpu", "dpmpp_2m_sde", NULL},
+    {"dpmppsdegpu", "dpmpp_sde", NULL},
+    {"dpmpp3msdegpu", "dpmpp_3m_sde", NULL},
+    {"dpmpp2sancestral", "dpmpp_2s_a", NULL},
+    {"dpm2ancestral", "dpm2_a", NULL},
     {"unipcbh2", "unipc", NULL},
     {"keuler", "euler", NULL},
     {"keulera", "euler_a", NULL},
     {"keulerancestral", "euler_a", NULL},
     {"kheun", "heun", NULL},
+    {"klms", "lms", NULL},
+    {"kdpm2", "dpm2", NULL},
+    {"kdpm2a", "dpm2_a", NULL},
+    {"kdpm2ancestral", "dpm2_a", NULL},
     {"kdpmpp2m", "dpmpp_2m", NULL},
     {"kdpmpp2msde", "dpmpp_2m_sde", NULL},
+    {"kdpmpp3msde", "dpmpp_3m_sde", NULL},
+    {"kdpmppsde", "dpmpp_sde", NULL},
+    {"kdpmpp2sa", "dpmpp_2s_a", NULL},
     {"dpm2m", "dpmpp_2m", NULL},
+    {"dpm3msde", "dpmpp_3m_sde", NULL},
+    {"plms", "pndm", NULL},
     /* diffusers classes, less "Scheduler" */
     {"eulerdiscrete", "euler", NULL},
     {"eulerancestraldiscrete", "euler_a", NULL},
     {"heundiscrete", "heun", NULL},
+    {"lmsdiscrete", "lms", NULL},
+    {"kdpm2discrete", "dpm2", NULL},
+    {"kdpm2ancestraldiscrete", "dpm2_a", NULL},
     {"dpmsolvermultistep", "dpmpp_2m", NULL},
+    {"dpmsolversinglestep", "dpmpp_2s", NULL},
+    {"dpmsolversde", "dpmpp_sde", NULL},
     {"unipcmultistep", "unipc", NULL},
+    {"edmeuler", "euler", NULL},
+    {"edmdpmsolvermultistep", "dpmpp_2m", NULL},
     /* hosted services */
     {"karrasdpm", "dpmpp_2m", "karras"},
     /* known elsewhere */
-    {"pndm", NULL, NULL},
-    {"plms", NULL, NULL},
-    {"lms", NULL, NULL},
-    {"klms", NULL, NULL},
-    {"lmsdiscrete", NULL, NULL},
-    {"dpm2", NULL, NULL},
-    {"kdpm2", NULL, NULL},
-    {"kdpm2discrete", NULL, NULL},
-    {"dpm2a", NULL, NULL},
-    {"dpm2ancestral", NULL, NULL},
-    {"kdpm2ancestral", NULL, NULL},
-    {"kdpm2ancestraldiscrete", NULL, NULL},
     {"dpmfast", NULL, NULL},
     {"dpmadaptive", NULL, NULL},
-    {"dpmpp2sa", NULL, NULL},
-    {"dpmpp2sancestral", NULL, NULL},
-    {"dpmppsde", NULL, NULL},
-    {"dpmppsdegpu", NULL, NULL},
     {"dpmpp2msdeheun", NULL, NULL},
-    {"dpmpp3msde", NULL, NULL},
-    {"dpmpp3msdegpu", NULL, NULL},
-    {"dpmsolversinglestep", NULL, NULL},
-    {"dpmsolversde", NULL, NULL},
     {"deis", NULL, NULL},
     {"deismultistep", NULL, NULL},
     {"ddpm", NULL, NULL},
-    {"tcd", NULL, NULL},
     {"restart", NULL, NULL},
     {"ipndm", NULL, NULL},
-    {"edmeuler", NULL, NULL},
-    {"edmdpmsolvermultistep", NULL, NULL},
+    {"sasolver", NULL, NULL},
+    {"gradientestimation", NULL, NULL},
+    {"ersde", NULL, NULL},
 };
 
 /* A longer key stands before one that it ends with. */
 static const struct {
     const char *key, *schedule;
 } schedules[] = {
-    {"default", "default"},         {"automatic", "default"},      {"leading", "leading"},
-    {"trailing", "trailing"},       {"linspace", "linspace"},      {"karras", "karras"},
-    {"exponential", "exponential"}, {"sgmuniform", "sgm_uniform"}, {"simple", "simple"},
-    {"normal", "normal"},           {"uniform", "normal"}, /* A1111's word for it */
+    {"default", "default"},
+    {"automatic", "default"},
+    {"leading", "leading"},
+    {"trailing", "trailing"},
+    {"linspace", "linspace"},
+    {"karras", "karras"},
+    {"exponential", "exponential"},
+    {"sgmuniform", "sgm_uniform"},
+    {"simple", "simple"},
+    {"beta", "beta"},
+    {"alignyoursteps", "ays"},
+    {"ays", "ays"},
+    {"klopt", "kl_optimal"},
+    {"kloptimal", "kl_optimal"},
+    {"ddimuniform", "ddim_uniform"},
+    {"linearquadratic", "linear_quadratic"},
+    {"normal", "normal"},
+    {"uniform", "normal"}, /* A1111's word for it */
 };
 
 /* In the order in which they are listed to people. */
-static const char *const sampler_names[] = {"euler", "euler_a", "heun", "dpmpp_2m", "dpmpp_2m_sde",
-                                            "ddim",  "unipc",   "lcm",  NULL};
-static const char *const sampler_labels[] = {"Euler",        "Euler a", "Heun",  "DPM++ 2M",
-                                             "DPM++ 2M SDE", "DDIM",    "UniPC", "LCM"};
-static const char *const schedule_names[] = {"default", "leading", "trailing",    "linspace",
-                                             "normal",  "karras",  "exponential", "sgm_uniform",
-                                             "simple",  NULL};
-static const char *const schedule_labels[] = {"",       "Leading", "Trailing",    "Linspace",
-                                              "Normal", "Karras",  "Exponential", "SGM Uniform",
-                                              "Simple"};
+static const char *const sampler_names[] = {
+    "euler", "euler_a",   "heun",         "dpmpp_2m",      "dpmpp_2m_sde", "ddim", "unipc",
+    "lcm",   "dpmpp_sde", "dpmpp_3m_sde", "dpmpp_2s",      "dpmpp_2s_a",   "dpm2", "dpm2_a",
+    "lms",   "pndm",      "tcd",          "res_multistep", "euler_cfgpp",  NULL};
+static const char *const sampler_labels[] = {
+    "Euler", "Euler a",   "Heun",         "DPM++ 2M",      "DPM++ 2M SDE", "DDIM", "UniPC",
+    "LCM",   "DPM++ SDE", "DPM++ 3M SDE", "DPM++ 2S",      "DPM++ 2S a",   "DPM2", "DPM2 a",
+    "LMS",   "PNDM",      "TCD",          "RES Multistep", "Euler CFG++"};
+static const char *const schedule_names[] = {
+    "default", "leading",     "trailing",     "linspace",         "normal",
+    "karras",  "exponential", "sgm_uniform",  "simple",           "beta",
+    "ays",     "kl_optimal",  "ddim_uniform", "linear_quadratic", NULL};
+static const char *const schedule_labels[] = {"",
+                                              "Leading",
+                                              "Trailing",
+                                              "Linspace",
+                                              "Normal",
+                                              "Karras",
+                                              "Exponential",
+                                              "SGM Uniform",
+                                              "Simple",
+                                              "Beta",
+                                              "Align Your Steps",
+                                              "KL Optimal",
+                                              "DDIM Uniform",
+                                              "Linear Quadratic"};
 
-#define SAMPLER_LIST "euler, euler_a, heun, dpmpp_2m, dpmpp_2m_sde, ddim, unipc, lcm"
-#define SCHEDULE_LIST \
-    "default, leading, trailing, linspace, normal, karras, exponential, sgm_uniform, simple"
+#define SAMPLER_LIST                                              \
+    "euler, euler_a, heun, dpmpp_2m, dpmpp_2m_sde, ddim, unipc, " \
+    "lcm, dpmpp_sde, dpmpp_3m_sde, dpmpp_2s, dpmpp_2s_a, dpm2, "  \
+    "dpm2_a, lms, pndm, tcd, res_multistep, euler_cfgpp"
+#define SCHEDULE_LIST                                           \
+    "default, leading, trailing, linspace, normal, karras, "    \
+    "exponential, sgm_uniform, simple, beta, ays, kl_optimal, " \
+    "ddim_uniform, linear_quadratic"
 
 const char *const *tt_sample_sampler_names(void) {
     return sampler_names;

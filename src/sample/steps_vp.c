@@ -7,22 +7,38 @@
 
 #include "sample/steps.h"
 
-/* output = the model's answer; x0 = the picture it means. */
-static tt_status estimate(tt__run *r, int i) {
+static tt_status ask(tt__run *r, int i, const float *input) {
+    return r->denoiser->model(r->denoiser->context, input, r->timesteps[i], r->output, r->err);
+}
+
+/* A model trained over sigmas, in this family's units. */
+static tt_status estimate_edm(tt__run *r, int i) {
+    double sigma = r->from[i].sigma, data = r->sigma_data, square = sigma * sigma + data * data;
+    const float of_input = (float)(1 / (r->from[i].alpha * sqrt(square)));
+    const float of_x = (float)(data * data / square / r->from[i].alpha);
+    float of_output = (float)(sigma * data / sqrt(square));
+    if (r->prediction == TT_SAMPLE_V) of_output = -of_output;
+    for (int64_t k = 0; k < r->n; k++) r->history[TT__HISTORY - 1][k] = r->x[k] * of_input;
+    TT_TRY(ask(r, i, r->history[TT__HISTORY - 1]));
+    for (int64_t k = 0; k < r->n; k++) r->x0[k] = of_x * r->x[k] + of_output * r->output[k];
+    return TT_OK;
+}
+
+tt_status tt__estimate_vp(tt__run *r, int i) {
     const float alpha = (float)r->from[i].alpha, s = (float)r->from[i].s;
-    TT_TRY(r->denoiser->model(r->denoiser->context, r->x, r->timesteps[i], r->output, r->err));
-    if (r->v_prediction)
+    if (r->sigma_data > 0) return estimate_edm(r, i);
+    TT_TRY(ask(r, i, r->x));
+    if (r->prediction == TT_SAMPLE_V)
         for (int64_t k = 0; k < r->n; k++) r->x0[k] = alpha * r->x[k] - s * r->output[k];
     else
         for (int64_t k = 0; k < r->n; k++) r->x0[k] = (r->x[k] - s * r->output[k]) / alpha;
     return TT_OK;
 }
 
-/* For samplers that look back: what the last step left in x0 becomes history[0], history[0] becomes
- * history[1]. */
-static void remember(tt__run *r) {
-    float *oldest = r->history[TT__HISTORY - 1];
-    for (int j = TT__HISTORY - 1; j > 0; j--) r->history[j] = r->history[j - 1];
+void tt__remember(tt__run *r) {
+    enum { OLDEST = TT__HISTORY - 2 }; /* the one after it is scratch */
+    float *oldest = r->history[OLDEST];
+    for (int j = OLDEST; j > 0; j--) r->history[j] = r->history[j - 1];
     r->history[0] = r->x0;
     r->x0 = oldest;
 }
@@ -36,7 +52,7 @@ typedef struct weights {
 
 /* Splits a weight of m0 + D1 / 2, D1 = (m0 - m1) / r, over m0 and m1. */
 static void second_order(const tt__run *r, int i, double h, double weight, weights *w) {
-    bool first_order = i == 0 || i == r->steps - 1;
+    bool first_order = i == 0 || tt__is_last(r, i);
     double slope = first_order ? 0 : 0.5 * h / (r->from[i].lambda - r->from[i - 1].lambda);
     w->newest = (float)(weight * (1 + slope));
     w->before = (float)(-weight * slope);
@@ -49,8 +65,8 @@ static void combine(tt__run *r, const weights *w, const float *before) {
 
 tt_status tt__step_dpmpp_2m(tt__run *r, int i) {
     const tt__point *from = &r->from[i], *to = &r->to[i];
-    remember(r);
-    TT_TRY(estimate(r, i));
+    tt__remember(r);
+    TT_TRY(tt__estimate_vp(r, i));
     double h = to->lambda - from->lambda;
     weights w = {.x = (float)(to->s / from->s)};
     second_order(r, i, h, -to->alpha * expm1(-h), &w);
@@ -61,22 +77,86 @@ tt_status tt__step_dpmpp_2m(tt__run *r, int i) {
 /* Draws on every step, the last included, in float32 whatever the stream: as diffusers does. */
 tt_status tt__step_dpmpp_2m_sde(tt__run *r, int i) {
     const tt__point *from = &r->from[i], *to = &r->to[i];
-    remember(r);
-    TT_TRY(estimate(r, i));
+    tt__remember(r);
+    TT_TRY(tt__estimate_vp(r, i));
     double h = to->lambda - from->lambda;
     weights w = {.x = (float)(to->s / from->s * exp(-h)),
                  .noise = (float)(to->s * sqrt(-expm1(-2 * h)))};
     second_order(r, i, h, -to->alpha * expm1(-2 * h), &w);
     combine(r, &w, r->history[0]);
-    tt_noise_fill_f32(r->noise, r->input, r->n);
+    tt__draw(r, from->sigma, to->sigma, true, r->input);
     for (int64_t k = 0; k < r->n; k++) r->x[k] += w.noise * r->input[k];
+    return TT_OK;
+}
+
+/* ---- 3M SDE, k-diffusion's: the same with two looks back. (diffusers' class of order 3 has another
+ * sign in its last term, and is not followed.) ---- */
+
+/* Of the estimates: this step's, the last one's, the one before. */
+typedef struct weights_3m {
+    double newest, before, oldest;
+} weights_3m;
+
+/* phi1 m0 + phi2 D1 - phi3 D2 with Lu et al.'s divided differences; as far as there is history. */
+static weights_3m weights_of_3m(const tt__run *r, int i, double h) {
+    double h2 = 2 * h;
+    if (i == 0 || tt__is_last(r, i)) return (weights_3m){-expm1(-h2), 0, 0};
+    double phi2 = expm1(-h2) / h2 + 1, phi3 = phi2 / h2 - 0.5;
+    double r0 = (r->from[i].lambda - r->from[i - 1].lambda) / h;
+    if (i == 1) return (weights_3m){-expm1(-h2) + phi2 / r0, -phi2 / r0, 0};
+    double r1 = (r->from[i - 1].lambda - r->from[i - 2].lambda) / h;
+    double bend = (phi2 * r0 - phi3) / (r0 + r1);
+    double near = (phi2 + bend) / r0, far = bend / r1;
+    return (weights_3m){-expm1(-h2) + near, -near - far, far};
+}
+
+tt_status tt__step_dpmpp_3m_sde(tt__run *r, int i) {
+    const tt__point *from = &r->from[i], *to = &r->to[i];
+    tt__remember(r);
+    TT_TRY(tt__estimate_vp(r, i));
+    double h = to->lambda - from->lambda;
+    weights_3m w = weights_of_3m(r, i, h);
+    const float of_x = (float)(to->s / from->s * exp(-h));
+    const float newest = (float)(to->alpha * w.newest), before = (float)(to->alpha * w.before);
+    const float oldest = (float)(to->alpha * w.oldest);
+    const float of_noise = (float)(to->s * sqrt(-expm1(-2 * h)));
+    const float *m1 = r->history[0], *m2 = r->history[1];
+    for (int64_t k = 0; k < r->n; k++)
+        r->x[k] = of_x * r->x[k] + newest * r->x0[k] + before * m1[k] + oldest * m2[k];
+    if (!(to->sigma > 0)) return TT_OK;
+    tt__draw(r, from->sigma, to->sigma, true, r->input);
+    for (int64_t k = 0; k < r->n; k++) r->x[k] += of_noise * r->input[k];
+    return TT_OK;
+}
+
+/* ---- 2S: diffusers' DPMSolverSinglestep, order 2: every other step starts again where the step
+ * before began ---- */
+
+tt_status tt__step_dpmpp_2s(tt__run *r, int i) {
+    float *start =
+        r->history[TT__HISTORY - 2]; /* tt__remember moves others: one look back is one */
+    bool second = (r->first + i) % 2 == 1 && i > 0 && r->first + i < r->whole_steps - 1;
+    float *older = r->history[0];
+    r->history[0] = r->x0;
+    r->x0 = older;
+    TT_TRY(tt__estimate_vp(r, i));
+    if (!second)
+        for (int64_t k = 0; k < r->n; k++) start[k] = r->x[k];
+    const tt__point *from = &r->from[second ? i - 1 : i], *to = &r->to[i];
+    double h = to->lambda - from->lambda, slope = 0;
+    if (second) slope = 0.5 * h / (r->from[i].lambda - from->lambda);
+    const float *first = second ? r->history[0] : r->x0;
+    const float of_x = (float)(to->s / from->s), of_first = (float)(-to->alpha * expm1(-h));
+    const float of_change = (float)slope;
+    for (int64_t k = 0; k < r->n; k++)
+        r->x[k] = of_x * start[k] + of_first * (first[k] + of_change * (r->x0[k] - first[k]));
     return TT_OK;
 }
 
 /* ---- UniPC (Zhao et al. 2023), order 2, B(h) = e^h - 1, predicting x0 ---- */
 
 static int unipc_order(const tt__run *r, int i) {
-    return i == 0 || i == r->steps - 1 ? 1 : 2;
+    return i == 0 || tt__is_last(r, i) ? 1 : 2;
 }
 
 /* Step i - 1 done again from its own start, now that the model has spoken at its end. history[0]
@@ -116,51 +196,10 @@ static void unipc_predict(tt__run *r, int i) {
 
 tt_status tt__step_unipc(tt__run *r, int i) {
     float *start = r->input; /* free: this family's model input is x itself */
-    remember(r);
-    TT_TRY(estimate(r, i));
+    tt__remember(r);
+    TT_TRY(tt__estimate_vp(r, i));
     if (i > 0) unipc_correct(r, i, start);
     for (int64_t k = 0; k < r->n; k++) start[k] = r->x[k];
     unipc_predict(r, i);
-    return TT_OK;
-}
-
-/* ---- DDIM (Song et al. 2020) ---- */
-
-tt_status tt__step_ddim(tt__run *r, int i) {
-    const tt__point *from = &r->from[i], *to = &r->to[i];
-    TT_TRY(estimate(r, i));
-    /* r->output becomes the noise the model means. */
-    if (r->v_prediction) {
-        const float alpha = (float)from->alpha, s = (float)from->s;
-        for (int64_t k = 0; k < r->n; k++) r->output[k] = alpha * r->output[k] + s * r->x[k];
-    }
-    double kept = from->alpha / to->alpha;
-    double fresh = r->eta * to->s / from->s * sqrt(1 - kept * kept);
-    const float of_x0 = (float)to->alpha, of_noise = (float)sqrt(to->s * to->s - fresh * fresh);
-    for (int64_t k = 0; k < r->n; k++) r->x[k] = of_x0 * r->x0[k] + of_noise * r->output[k];
-    if (r->eta > 0) {
-        tt_noise_fill(r->noise, r->input, r->n);
-        for (int64_t k = 0; k < r->n; k++) r->x[k] += (float)fresh * r->input[k];
-    }
-    return TT_OK;
-}
-
-/* ---- LCM (Luo et al. 2023) ---- */
-
-/* The boundary condition that makes the estimate equal x at timestep 0. */
-static const double lcm_timestep_scale = 10.0, lcm_sigma_data = 0.5;
-
-tt_status tt__step_lcm(tt__run *r, int i) {
-    TT_TRY(estimate(r, i));
-    double t = r->timesteps[i] * lcm_timestep_scale;
-    double square = t * t + lcm_sigma_data * lcm_sigma_data;
-    const float of_x0 = (float)(t / sqrt(square)),
-                of_x = (float)(lcm_sigma_data * lcm_sigma_data / square);
-    for (int64_t k = 0; k < r->n; k++) r->x0[k] = of_x0 * r->x0[k] + of_x * r->x[k];
-    bool last = i == r->steps - 1;
-    if (!last) tt_noise_fill(r->noise, r->input, r->n);
-    const float alpha = (float)r->to[i].alpha, s = (float)r->to[i].s;
-    for (int64_t k = 0; k < r->n; k++)
-        r->x[k] = last ? r->x0[k] : alpha * r->x0[k] + s * r->input[k];
     return TT_OK;
 }

@@ -41,6 +41,16 @@ static void names_from_a1111_are_understood(void **state) {
     expect("DDIM", "ddim", NULL);
     expect("UniPC", "unipc", NULL);
     expect("LCM", "lcm", NULL);
+    expect("LMS Karras", "lms", "karras");
+    expect("DPM2", "dpm2", NULL);
+    expect("DPM2 a Karras", "dpm2_a", "karras");
+    expect("DPM++ SDE Karras", "dpmpp_sde", "karras");
+    expect("DPM++ 2S a", "dpmpp_2s_a", NULL);
+    expect("DPM++ 3M SDE Exponential", "dpmpp_3m_sde", "exponential");
+    expect("PLMS", "pndm", NULL);
+    expect("Euler a Beta", "euler_a", "beta");
+    expect("DPM++ 2M Align Your Steps", "dpmpp_2m", "ays");
+    expect("Euler KL Optimal", "euler", "kl_optimal");
 }
 
 static void names_from_comfyui_and_k_diffusion_are_understood(void **state) {
@@ -55,6 +65,15 @@ static void names_from_comfyui_and_k_diffusion_are_understood(void **state) {
     expect("uni_pc_bh2", "unipc", NULL);
     expect("sample_euler_ancestral", "euler_a", NULL);
     expect("sample_dpmpp_2m", "dpmpp_2m", NULL);
+    expect("dpm_2", "dpm2", NULL);
+    expect("dpm_2_ancestral", "dpm2_a", NULL);
+    expect("dpmpp_sde_gpu", "dpmpp_sde", NULL);
+    expect("dpmpp_3m_sde_gpu exponential", "dpmpp_3m_sde", "exponential");
+    expect("dpmpp_2s_ancestral", "dpmpp_2s_a", NULL);
+    expect("res_multistep simple", "res_multistep", "simple");
+    expect("euler_cfg_pp", "euler_cfgpp", NULL);
+    expect("euler ddim_uniform", "euler", "ddim_uniform");
+    expect("euler_linear_quadratic", "euler", "linear_quadratic");
 }
 
 static void names_from_diffusers_and_hosted_services_are_understood(void **state) {
@@ -71,6 +90,16 @@ static void names_from_diffusers_and_hosted_services_are_understood(void **state
     expect("K_EULER", "euler", NULL);
     expect("K_EULER_ANCESTRAL", "euler_a", NULL);
     expect("KarrasDPM", "dpmpp_2m", "karras");
+    expect("LMSDiscreteScheduler", "lms", NULL);
+    expect("KDPM2DiscreteScheduler", "dpm2", NULL);
+    expect("KDPM2AncestralDiscreteScheduler", "dpm2_a", NULL);
+    expect("DPMSolverSDEScheduler", "dpmpp_sde", NULL);
+    expect("TCDScheduler", "tcd", NULL);
+    expect("EDMEulerScheduler", "euler", NULL);
+    /* RunPod's worker-sdxl */
+    expect("PNDM", "pndm", NULL);
+    expect("KLMS", "lms", NULL);
+    expect("DPMSolverSinglestep", "dpmpp_2s", NULL);
 }
 
 static void canonical_names_and_labels_mean_themselves(void **state) {
@@ -100,10 +129,8 @@ static void labels_are_what_people_write(void **state) {
 
 static void samplers_of_other_programs_are_named_unavailable(void **state) {
     (void)state;
-    static const char *const others[] = {
-        "PNDM", "PNDMScheduler", "KLMS",          "LMS Karras",
-        "PLMS", "DPM2 a Karras", "DPM++ SDE",     "DPM++ 3M SDE Exponential",
-        "DEIS", "DPM++ 2S a",    "dpmpp_sde_gpu", "LMSDiscreteScheduler"};
+    static const char *const others[] = {"DEIS",    "DPM fast",      "DPM adaptive Karras",
+                                         "Restart", "DDPMScheduler", "ipndm"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         const char *sampler, *schedule;
         tt_err err;
@@ -145,12 +172,15 @@ static void schedules_alone_are_understood(void **state) {
     assert_string_equal(schedule, "sgm_uniform");
     assert_int_equal(tt_sample_lookup_schedule("Karras", &schedule, &err), TT_OK);
     assert_string_equal(schedule, "karras");
+    assert_int_equal(tt_sample_lookup_schedule("Align Your Steps", &schedule, &err), TT_OK);
+    assert_string_equal(schedule, "ays");
     assert_int_equal(tt_sample_lookup_schedule("Automatic", &schedule, &err), TT_OK);
     assert_string_equal(schedule, "default");
-    assert_int_equal(tt_sample_lookup_schedule("beta", &schedule, &err), TT_E_INVALID);
+    assert_int_equal(tt_sample_lookup_schedule("gits", &schedule, &err), TT_E_INVALID);
     assert_string_equal(err.message,
                         "schedule: expected one of default, leading, trailing, linspace, normal, "
-                        "karras, exponential, sgm_uniform, simple, found \"beta\"");
+                        "karras, exponential, sgm_uniform, simple, beta, ays, kl_optimal, "
+                        "ddim_uniform, linear_quadratic, found \"gits\"");
 }
 
 /* The lists in messages are written out; they must not drift from the tables. */
