@@ -46,7 +46,9 @@ typedef enum tt_device {
 typedef struct tt_engine_options {
     const char *model_path; /* a safetensors file in the ldm layout, or a diffusers folder */
     tt_precision precision;
-    tt_precision vae_precision; /* AUTO: as precision */
+    const char *vae_path;       /* NULL: the model's VAE. Else a VAE file, a folder with one, or a
+                                   model to take it from */
+    tt_precision vae_precision; /* AUTO: as precision. What bf16 cannot hold is done again in f32 */
     tt_device device;
     int n_threads;          /* 0: all cores this process may use */
     const char *prediction; /* "epsilon", "v_prediction" or NULL: what the model says */
@@ -130,6 +132,7 @@ typedef struct tt_result {
     const char *sampler, *schedule, *noise, *prediction;
     char sampler_label[64];      /* what people call sampler and schedule: "DPM++ 2M Karras" */
     const char *negative_policy; /* "encoded" or "zeros" */
+    const char *vae_precision;   /* what the last picture was decoded in: "f32" or "bf16" */
     int prompt_tokens;           /* of the prompt, without markers, before any cut */
     int prompt_tokens_used;      /* what the 75 places held */
     tt_timings timings;

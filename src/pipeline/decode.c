@@ -30,13 +30,7 @@ static uint8_t to_byte(float v) {
 tt_status tt__decode(tt_generation *g, uint8_t *rgb, tt_err *err) {
     int64_t count = (int64_t)g->request->width * g->request->height * 3;
     tt__to_channels_last(g->latents, g->channels, g->latent_h * g->latent_w, g->unet_in);
-    TT_TRY(tt_vae_decode(g->engine->vae, g->unet_in, g->latent_h, g->latent_w, g->decoded, err));
-    if (!tt__all_finite(g->decoded, count))
-        return tt_fail(
-            err, TT_E_FORMAT,
-            "the VAE (%s) made values that are not numbers: open the model with a VAE precision "
-            "of f32",
-            g->engine->info.vae_precision);
+    TT_TRY(tt__vae_decode(g, g->unet_in, g->decoded, err));
     for (int64_t i = 0; i < count; i++) rgb[i] = to_byte(g->decoded[i]);
     return TT_OK;
 }

@@ -33,10 +33,8 @@ static const char *precision_name(tt_dtype dtype) {
 static tt_status open_backends(tt_engine *e, const tt_engine_options *o, tt_err *err) {
     tt_dtype dtype = dtype_of(o->precision, tt_cpu_has_bf16() ? TT_BF16 : TT_F32);
     tt_dtype vae_dtype = dtype_of(o->vae_precision, dtype);
-    tt_ops_options options = {.backend =
-                                  o->device == TT_DEVICE_REF ? TT_BACKEND_REF : TT_BACKEND_CPU,
-                              .dtype = dtype,
-                              .n_threads = o->n_threads};
+    e->backend = o->device == TT_DEVICE_REF ? TT_BACKEND_REF : TT_BACKEND_CPU;
+    tt_ops_options options = {.backend = e->backend, .dtype = dtype, .n_threads = o->n_threads};
     TT_TRY(tt_ops_open(&options, &e->ops, err));
     e->vae_ops = e->ops;
     options.dtype = vae_dtype;
@@ -99,15 +97,15 @@ static tt_status check_fit(const tt_engine *e, tt_err *err) {
 }
 
 static tt_status open_networks(tt_engine *e, tt_loader *loader, tt_err *err) {
-    static const char *const components[] = {"unet", "vae", "te1", "te2"};
+    static const char *const components[] = {"unet", "te1", "te2"};
     for (size_t i = 0; i < sizeof components / sizeof *components; i++)
         TT_TRY(tt_checkpoint_require(e->checkpoint, components[i], err));
     for (int i = 0; i < TT_TEXT_ENCODERS; i++)
         TT_TRY(tt_clip_open(loader, e->ops, i, &e->clips[i], err));
     TT_TRY(tt_unet_open(loader, e->ops, &e->unet, err));
-    TT_TRY(tt_vae_open(loader, e->vae_ops, &e->vae, err));
-    TT_TRY(check_fit(e, err));
     for (int i = 0; i < TT_TEXT_ENCODERS; i++) TT_TRY(open_tokenizer(e, i, err));
+    TT_TRY(tt__vae_open(e, err));
+    TT_TRY(check_fit(e, err));
     return tt_loader_run(loader, err);
 }
 
@@ -152,6 +150,9 @@ static tt_status open_engine(tt_engine *e, const tt_engine_options *o, tt_err *e
     tt_loader *loader = NULL;
     set_model_name(e, o->model_path);
     TT_TRY(tt_checkpoint_open(o->model_path, &e->checkpoint, err));
+    e->vae_checkpoint = e->checkpoint;
+    if (o->vae_path && o->vae_path[0])
+        TT_TRY(tt_checkpoint_open(o->vae_path, &e->vae_checkpoint, err));
     set_defaults(e);
     TT_TRY(set_prediction(e, o->prediction, err));
     TT_TRY(open_backends(e, o, err));
@@ -159,8 +160,10 @@ static tt_status open_engine(tt_engine *e, const tt_engine_options *o, tt_err *e
     tt_status status = open_networks(e, loader, err);
     tt_loader_free(loader);
     e->info.n_parameters = tt_checkpoint_parameters(e->checkpoint, "");
-    e->info.weight_bytes = tt_ops_weight_bytes(e->ops);
-    if (e->vae_ops != e->ops) e->info.weight_bytes += tt_ops_weight_bytes(e->vae_ops);
+    if (e->vae_checkpoint != e->checkpoint)
+        e->info.n_parameters += tt_checkpoint_parameters(e->vae_checkpoint, "vae.") -
+                                tt_checkpoint_parameters(e->checkpoint, "vae.");
+    tt__count_weights(e);
     return status;
 }
 
@@ -185,12 +188,13 @@ tt_status tt_engine_open(const tt_engine_options *options, tt_engine **out, tt_e
 void tt_engine_close(tt_engine *e) {
     if (!e) return;
     tt_unet_close(e->unet);
-    tt_vae_close(e->vae);
+    tt__vae_close(e);
     for (int i = 0; i < TT_TEXT_ENCODERS; i++) tt_clip_close(e->clips[i]);
     if (e->tokenizers[1] != e->tokenizers[0]) tt_tokenizer_close(e->tokenizers[1]);
     tt_tokenizer_close(e->tokenizers[0]);
     if (e->vae_ops != e->ops) tt_ops_close(e->vae_ops);
     tt_ops_close(e->ops);
+    if (e->vae_checkpoint != e->checkpoint) tt_checkpoint_close(e->vae_checkpoint);
     tt_checkpoint_close(e->checkpoint);
     tt_free(e);
 }

@@ -109,17 +109,23 @@ static tt_status rehearse(tt_generation *g, tt_err *err) {
     return tt_ops_plan_end(e->vae_ops, err);
 }
 
+static void count_planned(tt_generation *g) {
+    const tt_engine *e = g->engine;
+    size_t bytes = e->info.weight_bytes + g->request_bytes + tt_unet_request_bytes(e->unet) +
+                   tt_ops_scratch_bytes(e->ops);
+    if (e->vae_ops != e->ops) bytes += tt_ops_scratch_bytes(e->vae_ops);
+    if (e->exact.ops) bytes += tt_ops_scratch_bytes(e->exact.ops);
+    g->result->planned_bytes = bytes;
+}
+
 static tt_status plan(tt_generation *g, tt_err *err) {
     int64_t start = tt_clock_us();
     tt_engine *e = g->engine;
-    size_t request_bytes;
-    TT_TRY(allocate(g, &request_bytes, err));
+    TT_TRY(allocate(g, &g->request_bytes, err));
     set_condition(g);
     if (g->preview) TT_TRY(tt__preview_fit(e, err));
     TT_TRY(rehearse(g, err));
-    g->result->planned_bytes = e->info.weight_bytes + request_bytes +
-                               tt_unet_request_bytes(e->unet) + tt_ops_scratch_bytes(e->ops);
-    if (e->vae_ops != e->ops) g->result->planned_bytes += tt_ops_scratch_bytes(e->vae_ops);
+    count_planned(g);
     g->result->timings.plan_ms = ms_since(start);
     return TT_OK;
 }
@@ -162,6 +168,7 @@ static tt_status make_pictures(tt_generation *g, tt_err *err) {
     g->result->n_pictures = g->request->count;
     for (g->picture = 0; g->picture < g->request->count; g->picture++)
         TT_TRY(make_picture(g, kind, &g->result->pictures[g->picture], err));
+    count_planned(g); /* once more: the VAE may have been made again in f32 */
     return TT_OK;
 }
 
@@ -185,6 +192,7 @@ tt_status tt_engine_generate(tt_engine *engine, const tt_request *request, tt_re
     if (status != TT_OK) {
         tt_scratch_reset(engine->ops);
         tt_scratch_reset(engine->vae_ops);
+        if (engine->exact.ops) tt_scratch_reset(engine->exact.ops);
         tt_result_release(result);
     }
     tt_unet_end(engine->unet);

@@ -17,12 +17,20 @@ enum {
 /* Process lifetime: everything that was loaded. */
 struct tt_engine {
     tt_checkpoint *checkpoint;
+    tt_checkpoint *vae_checkpoint; /* the same unless another VAE was named */
+    tt_backend_kind backend;
     tt_ops *ops;     /* text encoders and UNet */
     tt_ops *vae_ops; /* the VAE's: the same object when the precision is the same */
     tt_tokenizer *tokenizers[TT_TEXT_ENCODERS]; /* the second may be the first */
     tt_clip *clips[TT_TEXT_ENCODERS];
     tt_unet *unet;
     tt_vae *vae;
+    tt_vae_encoder *encoder; /* NULL until the first picture comes in */
+    struct {                 /* the VAE in f32, NULL until bf16 made something that is no number */
+        tt_ops *ops;
+        tt_vae *vae;
+        tt_vae_encoder *encoder;
+    } exact;
     tt_sample_prediction prediction;
     tt_engine_info info;
     char model_name[128];
@@ -39,6 +47,7 @@ typedef struct tt_generation {
     const tt_request *request;
     tt_result *result;
     int64_t start_us;
+    size_t request_bytes; /* of the buffers below */
     tt_sampler *sampler;
     int64_t latent_h, latent_w, channels; /* of one picture */
     int64_t n_values;                     /* channels * latent_h * latent_w */
@@ -60,6 +69,17 @@ tt_status tt__encode_text(tt_generation *g, tt_err *err);
 tt_status tt__denoise(tt_generation *g, tt_noise *noise, tt_err *err);
 /* Calls the request's progress callback; TT_E_CANCELLED when it says so. x0 may be NULL. */
 tt_status tt__report_progress(tt_generation *g, int step, const float *x0, tt_err *err);
+
+/* autoencoder.c: the VAE's halves in both precisions, each opened when it is first needed. */
+tt_status tt__vae_open(tt_engine *e, tt_err *err); /* the decoder */
+void tt__vae_close(tt_engine *e);
+void tt__count_weights(tt_engine *e); /* into info */
+tt_status tt__encoder_need(tt_engine *e, tt_err *err);
+/* Like tt_vae_decode and tt_vae_encode, planning included. Values that are not numbers are asked
+ * for again in f32, then and ever after. */
+tt_status tt__vae_decode(tt_generation *g, const float *latent, float *picture, tt_err *err);
+tt_status tt__vae_encode(tt_generation *g, const float *picture, float *mean, float *deviation,
+                         tt_err *err);
 
 /* decode.c: g->latents to RGB bytes. */
 tt_status tt__decode(tt_generation *g, uint8_t *rgb, tt_err *err);

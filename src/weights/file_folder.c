@@ -19,6 +19,9 @@ static const network networks[] = {
     {"text_encoder_2", "te2", "model"},
 };
 
+/* A folder with a VAE alone, as VAEs are published: config.json beside the weights. */
+static const network vae_alone = {"", "vae", "diffusion_pytorch_model"};
+
 static const char *const variants[] = {"", "fp16", "bf16", "fp32", "non_ema"};
 
 static bool join(char *out, const char *folder, const char *name) {
@@ -123,18 +126,36 @@ static tt_status fail_no_weights(const network *n, const char *folder, tt_err *e
     return tt_fail(err, TT_E_NOT_FOUND, "%s holds no %s.safetensors", folder, n->stem);
 }
 
-static tt_status add_network(tt_checkpoint *c, const network *n, tt_err *err) {
-    char folder[PATH_BYTES], path[PATH_BYTES];
+/* Adds the network's tensors from the files in `folder`; *found: there are such files. */
+static tt_status add_from(tt_checkpoint *c, const network *n, const char *folder, bool *found,
+                          tt_err *err) {
+    char path[PATH_BYTES];
     tt_safetensors *file;
-    TT_TRY(tt_path_join(folder, sizeof folder, c->path, n->folder, err));
-    if (!tt_file_is_directory(folder))
-        return TT_OK; /* tt_checkpoint_require says so when it is needed */
+    *found = true;
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
         if (find_whole(path, folder, n->stem, variants[i])) return add_file(c, n, path, &file, err);
         if (find_index(path, folder, n->stem, variants[i]))
             return add_index(c, n, folder, path, err);
     }
-    return fail_no_weights(n, folder, err);
+    *found = false;
+    return TT_OK;
+}
+
+static tt_status add_network(tt_checkpoint *c, const network *n, tt_err *err) {
+    char folder[PATH_BYTES];
+    bool found;
+    TT_TRY(tt_path_join(folder, sizeof folder, c->path, n->folder, err));
+    if (!tt_file_is_directory(folder))
+        return TT_OK; /* tt_checkpoint_require says so when it is needed */
+    TT_TRY(add_from(c, n, folder, &found, err));
+    return found ? TT_OK : fail_no_weights(n, folder, err);
+}
+
+bool tt__is_vae_folder(const tt_checkpoint *c) {
+    char path[PATH_BYTES];
+    for (size_t i = 0; i < sizeof networks / sizeof *networks; i++)
+        if (join(path, c->path, networks[i].folder) && tt_file_is_directory(path)) return false;
+    return join(path, c->path, "config.json") && tt_file_exists(path);
 }
 
 /* A folder that is no model: the likeliest mistakes have their own sentence. */
@@ -162,5 +183,7 @@ static tt_status fail_no_model(const tt_checkpoint *c, tt_err *err) {
 tt_status tt__add_folder(tt_checkpoint *c, tt_err *err) {
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++)
         TT_TRY(add_network(c, &networks[i], err));
+    bool found;
+    if (tt__is_vae_folder(c)) TT_TRY(add_from(c, &vae_alone, c->path, &found, err));
     return c->n_files == 0 ? fail_no_model(c, err) : TT_OK;
 }

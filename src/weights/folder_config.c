@@ -349,6 +349,7 @@ tt_status tt__facts_from_folder(tt_checkpoint *c, tt_err *err) {
         {"tokenizer/tokenizer_config.json", tokenizer1_config},
         {"tokenizer_2/tokenizer_config.json", tokenizer2_config},
     };
+    if (tt__is_vae_folder(c)) return read_config(c, "config.json", vae_config, err);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         TT_TRY(read_config(c, files[i].path, files[i].read, err));
     return TT_OK;

@@ -59,6 +59,7 @@ tt_status tt__checkpoint_find(const tt_checkpoint *c, const char *name, const tt
 /* file_single.c and file_folder.c: find the components and add every tensor */
 tt_status tt__add_single_file(tt_checkpoint *c, tt_err *err);
 tt_status tt__add_folder(tt_checkpoint *c, tt_err *err);
+bool tt__is_vae_folder(const tt_checkpoint *c); /* config.json, and no network's folder */
 
 /* diffusers.c: a tensor by diffusers' and transformers' names, old and new. component: "unet", "vae", "te1", "te2". */
 tt_status tt__add_diffusers(tt_checkpoint *c, const tt_safetensors *file, const tt_st_tensor *t,

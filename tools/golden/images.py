@@ -2,8 +2,9 @@
 
     encode.json, encode/MODEL-N.npy   the VAE's posterior [2, 4, h, w], f32: mean and standard deviation, both times the
                                       scaling factor; the picture comes from the counter generator
+    other-vae.npy                     a picture [h, w, 3], u8, of model kernel decoded with the VAE of vpred (OTHER_VAE)
 
-python images.py [encode ...]
+python images.py [encode other_vae ...]
 """
 
 import sys
@@ -13,9 +14,15 @@ import torch
 
 import counter
 from models import MODELS, Model
-from pictures import save, save_json
+from pictures import BASE, save, save_json
+from pipeline import Pipe, tokenizer
 
 ENCODE_CASES = [{"height": 64, "width": 64}, {"height": 40, "width": 56}]
+OTHER_VAE = BASE | {"steps": 4, "seed": 77}
+
+
+def to_bytes(pixels):
+    return (pixels * 255).round().astype(np.uint8)
 
 
 @torch.no_grad()
@@ -31,8 +38,19 @@ def encode(models):
     save_json("encode", cases)
 
 
+def pipe_of(model):
+    return Pipe(model, (tokenizer("<|endoftext|>"), tokenizer("!")))
+
+
+def other_vae(models):
+    pipe = pipe_of(models["kernel"])
+    pipe.pipe.register_modules(vae=models["vpred"].vae)
+    save("other-vae", to_bytes(pipe.picture(OTHER_VAE)[0]))
+    save_json("other-vae", [OTHER_VAE | {"model": "kernel", "vae": "vpred"}])
+
+
 def main():
-    jobs = {"encode": encode}
+    jobs = {"encode": encode, "other_vae": other_vae}
     models = {name: Model(name) for name in MODELS}
     for name in sys.argv[1:] or jobs:
         jobs[name](models)

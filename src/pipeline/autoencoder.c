@@ -1,0 +1,133 @@
+/* The VAE's halves, each opened when it is first needed: making pictures from text never loads the encoder.
+ *
+ * bf16 holds no value beyond 3.39e38 and few digits; SDXL's own VAE is known for values that small types cannot hold. A
+ * pass that ends in something that is no number is therefore made again with the same weights in f32, and as it would happen
+ * again, so is every later one. The price is a second VAE in memory (335 MB for SDXL's), paid only then. */
+#include "pipeline/parts.h"
+
+/* Opens the halves whose slots are given; on failure the slots stay NULL. */
+static tt_status open_halves(tt_engine *e, tt_ops *ops, tt_vae **decoder, tt_vae_encoder **encoder,
+                             tt_err *err) {
+    tt_loader *loader;
+    TT_TRY(tt_loader_new(e->vae_checkpoint, &loader, err));
+    tt_status status = TT_OK;
+    if (decoder) TT_TRY_OUT(tt_vae_open(loader, ops, decoder, err));
+    if (encoder) TT_TRY_OUT(tt_vae_encoder_open(loader, ops, encoder, err));
+    TT_TRY_OUT(tt_loader_run(loader, err));
+    tt__count_weights(e);
+out:
+    tt_loader_free(loader);
+    if (status == TT_OK) return TT_OK;
+    if (decoder) tt_vae_close(*decoder), *decoder = NULL;
+    if (encoder) tt_vae_encoder_close(*encoder), *encoder = NULL;
+    return status;
+}
+
+tt_status tt__vae_open(tt_engine *e, tt_err *err) {
+    TT_TRY(tt_checkpoint_require(e->vae_checkpoint, "vae", err));
+    return open_halves(e, e->vae_ops, &e->vae, NULL, err);
+}
+
+void tt__vae_close(tt_engine *e) {
+    tt_vae_close(e->vae);
+    tt_vae_encoder_close(e->encoder);
+    tt_vae_close(e->exact.vae);
+    tt_vae_encoder_close(e->exact.encoder);
+    tt_ops_close(e->exact.ops);
+}
+
+void tt__count_weights(tt_engine *e) {
+    e->info.weight_bytes = tt_ops_weight_bytes(e->ops);
+    if (e->vae_ops != e->ops) e->info.weight_bytes += tt_ops_weight_bytes(e->vae_ops);
+    if (e->exact.ops) e->info.weight_bytes += tt_ops_weight_bytes(e->exact.ops);
+}
+
+static tt_status check_encoder(const tt_engine *e, const tt_vae_encoder *v, tt_err *err) {
+    if (tt_vae_encoder_channels(v) == tt_vae_latent_channels(e->vae) &&
+        tt_vae_encoder_factor(v) == tt_vae_factor(e->vae))
+        return TT_OK;
+    return tt_fail(err, TT_E_FORMAT,
+                   "%s: the VAE's encoder makes %lld channels of 1/%d size, its decoder takes %lld "
+                   "of 1/%d",
+                   tt_checkpoint_path(e->vae_checkpoint), (long long)tt_vae_encoder_channels(v),
+                   tt_vae_encoder_factor(v), (long long)tt_vae_latent_channels(e->vae),
+                   tt_vae_factor(e->vae));
+}
+
+tt_status tt__encoder_need(tt_engine *e, tt_err *err) {
+    if (e->encoder) return TT_OK;
+    TT_TRY(open_halves(e, e->vae_ops, NULL, &e->encoder, err));
+    tt_status status = check_encoder(e, e->encoder, err);
+    if (status == TT_OK) return TT_OK;
+    tt_vae_encoder_close(e->encoder);
+    e->encoder = NULL;
+    return status;
+}
+
+/* ---- f32 ---------------------------------------------------------------------------------------------- */
+
+static tt_status exact_ops(tt_engine *e, tt_err *err) {
+    const tt_ops_options options = {
+        .backend = e->backend, .dtype = TT_F32, .n_threads = e->info.n_threads};
+    return e->exact.ops ? TT_OK : tt_ops_open(&options, &e->exact.ops, err);
+}
+
+static tt_status fail_not_numbers(const tt_engine *e, const char *half, tt_err *err) {
+    return tt_fail(err, TT_E_FORMAT,
+                   "%s: the VAE's %s made values that are not numbers in f32 as well: the file is "
+                   "damaged, or made for other latents",
+                   tt_checkpoint_path(e->vae_checkpoint), half);
+}
+
+static tt_status decode_exactly(tt_generation *g, const float *latent, float *picture,
+                                tt_err *err) {
+    tt_engine *e = g->engine;
+    TT_TRY(exact_ops(e, err));
+    if (!e->exact.vae) TT_TRY(open_halves(e, e->exact.ops, &e->exact.vae, NULL, err));
+    tt_ops_plan_begin(e->exact.ops);
+    TT_TRY(tt_vae_decode(e->exact.vae, latent, g->latent_h, g->latent_w, picture, err));
+    TT_TRY(tt_ops_plan_end(e->exact.ops, err));
+    return tt_vae_decode(e->exact.vae, latent, g->latent_h, g->latent_w, picture, err);
+}
+
+tt_status tt__vae_decode(tt_generation *g, const float *latent, float *picture, tt_err *err) {
+    tt_engine *e = g->engine;
+    int64_t count = (int64_t)g->request->width * g->request->height * 3;
+    g->result->vae_precision = e->exact.vae ? "f32" : e->info.vae_precision;
+    if (!e->exact.vae) {
+        TT_TRY(tt_vae_decode(e->vae, latent, g->latent_h, g->latent_w, picture, err));
+        if (tt__all_finite(picture, count)) return TT_OK;
+        if (tt_ops_dtype(e->vae_ops) == TT_F32) return fail_not_numbers(e, "decoder", err);
+    }
+    TT_TRY(decode_exactly(g, latent, picture, err));
+    g->result->vae_precision = "f32";
+    return tt__all_finite(picture, count) ? TT_OK : fail_not_numbers(e, "decoder", err);
+}
+
+/* ---- pictures that come in ------------------------------------------------------------------------------ */
+
+static tt_status encode_with(tt_generation *g, tt_ops *ops, tt_vae_encoder *v, const float *picture,
+                             float *mean, float *deviation, tt_err *err) {
+    int64_t h = g->request->height, w = g->request->width;
+    tt_ops_plan_begin(ops);
+    TT_TRY(tt_vae_encode(v, picture, h, w, mean, deviation, err));
+    TT_TRY(tt_ops_plan_end(ops, err));
+    return tt_vae_encode(v, picture, h, w, mean, deviation, err);
+}
+
+tt_status tt__vae_encode(tt_generation *g, const float *picture, float *mean, float *deviation,
+                         tt_err *err) {
+    tt_engine *e = g->engine;
+    if (!e->exact.encoder) {
+        TT_TRY(tt__encoder_need(e, err));
+        TT_TRY(encode_with(g, e->vae_ops, e->encoder, picture, mean, deviation, err));
+        if (tt__all_finite(mean, g->n_values) && tt__all_finite(deviation, g->n_values))
+            return TT_OK;
+        if (tt_ops_dtype(e->vae_ops) == TT_F32) return fail_not_numbers(e, "encoder", err);
+        TT_TRY(exact_ops(e, err));
+        TT_TRY(open_halves(e, e->exact.ops, NULL, &e->exact.encoder, err));
+    }
+    TT_TRY(encode_with(g, e->exact.ops, e->exact.encoder, picture, mean, deviation, err));
+    bool good = tt__all_finite(mean, g->n_values) && tt__all_finite(deviation, g->n_values);
+    return good ? TT_OK : fail_not_numbers(e, "encoder", err);
+}
