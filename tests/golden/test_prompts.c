@@ -1,5 +1,6 @@
 /* Prompts against a second implementation of the same rules (tools/golden/prompts.py): segments and their weights, the text of
- * every step, and chunks of token ids. */
+ * every step, chunks of token ids, what weights do to states. And what the encoders themselves add to it: injected rows, clip
+ * skip. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,11 +10,15 @@
 
 #include <cmocka.h>
 
+#include "base/alloc.h"
 #include "base/limits.h"
 #include "support/golden_data.h"
+#include "support/golden_network.h"
 #include "text/chunks.h"
+#include "text/clip.h"
 #include "text/prompt.h"
 #include "text/prompt_segments.h"
+#include "text/prompt_weighting.h"
 
 /* Weights are the same multiplications in the same order; compel's powers may differ in the last bit. */
 #define LARGEST_WEIGHT_ERROR 1e-12
@@ -182,12 +187,168 @@ static void chunks_agree_with_a1111s_rules(void **state) {
     json_object_put(cases);
 }
 
+/* ---- weights ---------------------------------------------------------------------------------------- */
+
+enum { TOKENS = 4, WIDTH = 3 };
+
+static void read_matrix(json_object *rows, float out[TOKENS * WIDTH]) {
+    for (size_t t = 0; t < TOKENS; t++)
+        for (size_t i = 0; i < WIDTH; i++)
+            out[t * WIDTH + i] = (float)json_object_get_double(
+                json_object_array_get_idx(json_object_array_get_idx(rows, t), i));
+}
+
+static tt_weighting weighting_of(const char *name) {
+    static const char *const names[] = {"a1111", "no norm", "comfy", "compel"};
+    for (int i = 0; i < 4; i++)
+        if (strcmp(name, names[i]) == 0) return (tt_weighting)i;
+    return TT_WEIGHTING_NONE;
+}
+
+static void states_are_weighted_as_each_tool_does(void **state) {
+    (void)state;
+    json_object *cases = tt_golden_cases("prompts.json");
+    int checked = 0;
+    for (size_t i = 0; i < json_object_array_length(cases); i++) {
+        json_object *c = json_object_array_get_idx(cases, i);
+        float states[TOKENS * WIDTH], empty[TOKENS * WIDTH], expected[TOKENS * WIDTH];
+        float weights[TOKENS];
+        if (!is_kind(c, "weighting")) continue;
+        read_matrix(member(c, "states"), states);
+        read_matrix(member(c, "empty"), empty);
+        read_matrix(member(c, "expected"), expected);
+        for (size_t t = 0; t < TOKENS; t++)
+            weights[t] =
+                (float)json_object_get_double(json_object_array_get_idx(member(c, "weights"), t));
+        tt_weighting_apply(weighting_of(tt_golden_string(c, "mode")), weights, empty, TOKENS, WIDTH,
+                           states);
+        for (size_t j = 0; j < TOKENS * WIDTH; j++) {
+            double error = fabs((double)states[j] - (double)expected[j]);
+            if (error > 1e-5 * fmax(1, fabs((double)expected[j])))
+                fail_msg("%s: %g, expected %g", json_object_to_json_string(c), (double)states[j],
+                         (double)expected[j]);
+        }
+        checked++;
+    }
+    assert_int_equal(checked, 12);
+    json_object_put(cases);
+}
+
+/* ---- the encoders ----------------------------------------------------------------------------------- */
+
+typedef struct network {
+    tt_golden_network base;
+    tt_clip *clip;
+    float *table; /* the vocabulary's input embeddings, [vocabulary, width] */
+    size_t width, pooled_width;
+} network;
+
+/* The second encoder of a test model. */
+static void network_open(network *n) {
+    const tt_golden_setup setup = tt_golden_setup_number("kernel", 0);
+    tt_err err;
+    tt_golden_network_open(&setup, &n->base);
+    TT_GOLDEN_OK(tt_clip_open(n->base.loader, n->base.ops, 1, &n->clip, &err), err);
+    TT_GOLDEN_OK(tt_loader_run(n->base.loader, &err), err);
+    n->width = (size_t)tt_clip_width(n->clip);
+    n->pooled_width = (size_t)tt_clip_pooled_width(n->clip);
+    n->table = tt_alloc((size_t)tt_clip_vocabulary(n->clip) * n->width * sizeof *n->table);
+    TT_GOLDEN_OK(tt_checkpoint_read(n->base.checkpoint,
+                                    "te2.text_model.embeddings.token_embedding.weight", TT_F32, -1,
+                                    NULL, n->table, &err),
+                 err);
+}
+
+static void network_close(network *n) {
+    tt_free(n->table);
+    tt_clip_close(n->clip);
+    tt_golden_network_close(&n->base);
+}
+
+typedef struct result {
+    float *hidden, *pooled;
+} result;
+
+static result run(network *n, const tt_clip_input *input) {
+    result r = {tt_alloc(POSITIONS * n->width * sizeof(float)),
+                tt_alloc((n->pooled_width + 1) * sizeof(float))};
+    tt_err err;
+    tt_ops_plan_begin(n->base.ops);
+    TT_GOLDEN_OK(tt_clip_encode_input(n->clip, &(tt_clip_input){.ids = input->ids}, r.hidden,
+                                      r.pooled, &err),
+                 err);
+    TT_GOLDEN_OK(tt_ops_plan_end(n->base.ops, &err), err);
+    TT_GOLDEN_OK(tt_clip_encode_input(n->clip, input, r.hidden, r.pooled, &err), err);
+    return r;
+}
+
+static void result_release(result *r) {
+    tt_free(r->hidden);
+    tt_free(r->pooled);
+}
+
+static void some_ids(int32_t ids[POSITIONS]) {
+    for (int i = 0; i < POSITIONS; i++) ids[i] = 0;
+    ids[0] = 49406;
+    for (int i = 1; i < 9; i++) ids[i] = 320 + 37 * i;
+    ids[9] = 49407;
+}
+
+/* Rows that are the vocabulary's own must be the vocabulary's own. */
+static void injected_rows_stand_for_tokens(void **state) {
+    (void)state;
+    network n;
+    int32_t ids[POSITIONS], others[POSITIONS];
+    const float *rows[POSITIONS] = {NULL};
+    network_open(&n);
+    some_ids(ids);
+    memcpy(others, ids, sizeof ids);
+    for (int i = 3; i < 6; i++) {
+        rows[i] = n.table + (size_t)ids[i] * n.width;
+        others[i] = 0;
+    }
+    result expected = run(&n, &(tt_clip_input){.ids = ids});
+    result found = run(&n, &(tt_clip_input){.ids = others, .rows = rows});
+    result without = run(&n, &(tt_clip_input){.ids = others});
+    assert_memory_equal(found.hidden, expected.hidden, POSITIONS * n.width * sizeof(float));
+    assert_memory_equal(found.pooled, expected.pooled, n.pooled_width * sizeof(float));
+    assert_memory_not_equal(without.hidden, expected.hidden, POSITIONS * n.width * sizeof(float));
+    result_release(&expected);
+    result_release(&found);
+    result_release(&without);
+    network_close(&n);
+}
+
+static void clip_skip_reads_earlier_states_and_the_same_pooled_row(void **state) {
+    (void)state;
+    network n;
+    int32_t ids[POSITIONS];
+    network_open(&n);
+    some_ids(ids);
+    assert_true(tt_clip_layers(n.clip) >= 2);
+    result usual = run(&n, &(tt_clip_input){.ids = ids});
+    result earlier = run(&n, &(tt_clip_input){.ids = ids, .n_skipped = 1});
+    assert_memory_not_equal(usual.hidden, earlier.hidden, POSITIONS * n.width * sizeof(float));
+    assert_memory_equal(usual.pooled, earlier.pooled, n.pooled_width * sizeof(float));
+    tt_err err;
+    assert_int_equal(tt_clip_encode_input(
+                         n.clip, &(tt_clip_input){.ids = ids, .n_skipped = tt_clip_layers(n.clip)},
+                         usual.hidden, NULL, &err),
+                     TT_E_INVALID);
+    result_release(&usual);
+    result_release(&earlier);
+    network_close(&n);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(segments_agree_with_a1111s_rules),
         cmocka_unit_test(segments_agree_with_compels_rules),
         cmocka_unit_test(texts_of_steps_agree_with_a1111s_grammar),
         cmocka_unit_test(chunks_agree_with_a1111s_rules),
+        cmocka_unit_test(states_are_weighted_as_each_tool_does),
+        cmocka_unit_test(injected_rows_stand_for_tokens),
+        cmocka_unit_test(clip_skip_reads_earlier_states_and_the_same_pooled_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@ Writes tests/golden/data/prompts.json, a list of cases:
 
     {"kind": "segments", "syntax", "text", "segments": [[text, weight] or null for BREAK, ...]}
     {"kind": "schedule", "text", "steps", "texts": [the text of each step]}
+    {"kind": "weighting", "mode", "states", "empty", "weights", "expected"}    [tokens][width]
     {"kind": "chunks", "text", "backtrack", "ids": [[ids between the markers], ...], "weights": [[...], ...]}
 
 A second implementation of the rules that are written in src/text/prompt.h and prompt_segments.h, with other means: regular
@@ -299,6 +300,24 @@ def chunks(encoder, text, backtrack):
     return done
 
 
+# ---- what weights do to states ------------------------------------------------------------------
+
+
+def weighted(mode, states, empty, weights):
+    rows = []
+    for z, e, w in zip(states, empty, weights):
+        if mode in ("a1111", "no norm"):
+            rows.append([x * w for x in z])
+        elif mode == "comfy" or w > 1:
+            rows.append([y + w * (x - y) for x, y in zip(z, e)])
+        else:
+            rows.append(list(z))
+    if mode != "a1111":
+        return rows
+    factor = sum(map(sum, states)) / sum(map(sum, rows))
+    return [[x * factor for x in row] for row in rows]
+
+
 # ---- cases -------------------------------------------------------------------------------------
 
 A1111_TEXTS = [
@@ -401,6 +420,11 @@ def main():
             done = chunks(encoder, text, backtrack)
             cases.append({"kind": "chunks", "text": text, "backtrack": backtrack, "ids": [[t for t, _ in c] for c in done],
                           "weights": [[round(w, 9) for _, w in c] for c in done]})
+    for mode in ("a1111", "no norm", "comfy", "compel"):
+        for weights in ([1, 1, 1, 1], [1, 1.5, 0.5, 1], [1, 0, 2, -1]):
+            states, empty = ([[round(rng.uniform(-1, 3), 3) for _ in range(3)] for _ in range(4)] for _ in range(2))
+            cases.append({"kind": "weighting", "mode": mode, "states": states, "empty": empty, "weights": weights,
+                          "expected": [[round(x, 9) for x in row] for row in weighted(mode, states, empty, weights)]})
     lines = ",\n".join(json.dumps(c, separators=(",", ":"), ensure_ascii=True) for c in cases)
     (DATA / "prompts.json").write_text(f"[\n{lines}\n]\n")
     print(len(cases), "cases")
