@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "net/http_server_parts.h"
@@ -88,37 +89,6 @@ static tt_status new_server(const tt_http_server_options *options, tt_http_serve
     return TT_OK;
 }
 
-/* MHD_OPTION_UNESCAPE_CALLBACK: leaves escapes alone. libmicrohttpd's own takes broken ones and NULs without a word. */
-static size_t keep_escapes(void *cls, struct MHD_Connection *connection, char *text) {
-    (void)cls, (void)connection;
-    return strlen(text);
-}
-
-/* Connections are counted by the watcher: libmicrohttpd's own limit is never reached. */
-static struct MHD_Daemon *start_daemon(tt_http_server *server) {
-    unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME;
-    unsigned idle_s = (unsigned)((server->idle_ms + MS_PER_S - 1) / MS_PER_S);
-    unsigned limit = (unsigned)server->max_connections + TT_HTTP_MAX_THREADS;
-    return MHD_start_daemon(flags, 0, NULL, NULL, tt__http_on_request, server,
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)TT__HTTP_POOL_BYTES,
-                            MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_CONNECTION_TIMEOUT,
-                            idle_s, MHD_OPTION_NOTIFY_COMPLETED, tt__http_on_completed, server,
-                            MHD_OPTION_NOTIFY_CONNECTION, tt__http_on_connection, server,
-                            MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_END);
-}
-
-static tt_status start_threads(tt_http_server *server, int n_daemons, tt_err *err) {
-    for (; server->n_daemons < n_daemons; server->n_daemons++) {
-        struct MHD_Daemon *daemon = start_daemon(server);
-        if (!daemon)
-            return tt_fail(err, TT_E_IO, "cannot start a thread of the HTTP server: %s",
-                           strerror(errno));
-        server->daemons[server->n_daemons] = daemon;
-    }
-    return tt__http_watch_start(server, err);
-}
-
 /* Signals are the program's business: none is delivered to the server's threads, but those that a thread causes itself. */
 static void fill_quiet(sigset_t *set) {
     static const int OWN[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGPROF};
@@ -127,14 +97,15 @@ static void fill_quiet(sigset_t *set) {
 }
 
 static tt_status start_quiet_threads(tt_http_server *server, tt_err *err) {
-    int n_daemons = server->options.n_threads > 0 ? server->options.n_threads : 1;
+    int n_threads = server->options.n_threads > 0 ? server->options.n_threads : 1;
     sigset_t quiet, before;
-    if (n_daemons > TT_HTTP_MAX_THREADS)
+    if (n_threads > TT_HTTP_MAX_THREADS)
         return tt_fail(err, TT_E_INVALID, "HTTP server: expected at most %d threads, found %d",
-                       TT_HTTP_MAX_THREADS, n_daemons);
+                       TT_HTTP_MAX_THREADS, n_threads);
     fill_quiet(&quiet);
     pthread_sigmask(SIG_SETMASK, &quiet, &before);
-    tt_status status = start_threads(server, n_daemons, err);
+    tt_status status = tt__http_watch_start(server, err);
+    if (status == TT_OK) status = tt__http_serve_start(server, n_threads, err);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return status;
 }
@@ -205,15 +176,28 @@ void tt__http_server_release(tt_http_server *server) {
     tt_free(server);
 }
 
+/* The descriptors stay until no thread looks at them any more. */
+static void stop_listening(tt_http_server *server) {
+    for (int i = 0; i < server->n_listeners; i++) shutdown(server->listeners[i], SHUT_RDWR);
+    tt__http_wake_all(server);
+}
+
+static void release_all(tt_http_server *server) {
+    for (int i = 0; i < server->n_listeners; i++) close(server->listeners[i]);
+    tt__http_serve_release(server);
+    tt__http_watch_release(server);
+}
+
 void tt_http_server_close(tt_http_server *server, int64_t grace_ms) {
     if (!server) return;
-    tt__http_watch_reach(server, TT__HTTP_DRAINING);
+    atomic_store(&server->stage, TT__HTTP_DRAINING);
+    stop_listening(server);
     tt__http_wait(server, has_no_exchanges, server, grace_ms > 0 ? grace_ms : 0);
-    tt__http_watch_reach(server, TT__HTTP_STOPPING);
-    /* Nothing is suspended any more, and nothing will be: libmicrohttpd may be stopped. */
-    for (int i = 0; i < server->n_daemons; i++) MHD_stop_daemon(server->daemons[i]);
-    tt__http_watch_reach(server, TT__HTTP_STOPPED);
-    tt__http_watch_release(server);
+    atomic_store(&server->stage, TT__HTTP_STOPPING);
+    tt__http_watch_tell_everyone(server);
+    tt__http_serve_stop(server); /* nothing is suspended now, and nothing will be */
+    tt__http_watch_stop(server);
+    release_all(server);
     if (!tt__http_wait(server, has_no_exchanges, server, TT__HTTP_LATE_END_MS))
         tt_log_write(server->options.log, TT_LOG_WARN, NULL,
                      "HTTP: closed with exchanges whose users have not ended them");

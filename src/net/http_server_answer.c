@@ -42,6 +42,7 @@ static void resume_unlocked(tt_http_exchange *x) {
     if (!x->shared.is_suspended) return;
     x->shared.is_suspended = false;
     MHD_resume_connection(x->shared.connection);
+    tt__http_wake(x->slot->thread);
 }
 
 static void stop_telling(tt_http_exchange *x) {

@@ -1,14 +1,11 @@
 /* Private to http_server*.c: the server's threads, and the states of a connection and of an exchange.
  *
- * Threads. Each of n_threads libmicrohttpd daemons runs one epoll thread (a "server thread"); it serves the connections it
- * was given. One watcher thread accepts connections, hears clients leave, and cuts off slow ones. Daemons have no listening
- * socket and no pool of their own: one server listens on two addresses, and libmicrohttpd 0.9 aborts the process when
- * quiescing a pool meets an accept. Callers' threads end exchanges.
+ * Threads. Each of n_threads server threads runs one libmicrohttpd daemon without a thread or a listening socket of its own
+ * (http_server_serve.c), and serves the connections it accepted. One watcher thread hears clients leave and cuts off slow
+ * ones (http_server_watch.c). Callers' threads end exchanges.
  *
  * A connection is a slot in a table by descriptor. Slots are never freed, and their generation counts the connections that
  * had this descriptor, so an event that was under way when the descriptor changed hands is recognised as stale.
- *
- *     FREE --accept--> ADDED --MHD: started--> STARTED --MHD: closed--> FREE
  *
  * An exchange:
  *
@@ -57,66 +54,90 @@ enum {
     /* For an end that waits for a running on_gone: far beyond what one takes, so that a user's deadlock becomes a line in the
      * log. */
     TT__HTTP_TELL_MS = 10 * 1000,
-    TT__HTTP_LATE_END_MS =
-        5 * 1000, /* how long a close waits for the ends of exchanges that were told */
+    /* How long a close waits for the ends of exchanges that were told. */
+    TT__HTTP_LATE_END_MS = 5 * 1000,
     TT__HTTP_MAX_LISTENERS = 2,    /* "localhost" is two addresses */
-    TT__HTTP_SLOTS_PER_BLOCK = 256 /* 10 KiB */
+    TT__HTTP_SLOTS_PER_BLOCK = 256 /* 12 KiB */
 };
 #define TT__HTTP_MAX_DRAIN_BYTES ((size_t)64 << 20)
 
-/* ---- connections (http_server_watch.c) --------------------------------------------------------------------------- */
+/* ---- threads and connections (http_server_serve.c, http_server_watch.c) ----------------------------------------- */
+
+typedef struct tt__http_thread {
+    tt_http_server *server;
+    struct MHD_Daemon *daemon;
+    int epoll_fd;     /* the daemon's */
+    int wake_fd;      /* written by whoever has something for the thread */
+    int64_t retry_ms; /* no accepting before */
+    bool is_running;
+    pthread_t id;
+} tt__http_thread;
 
 typedef struct tt__http_slot {
     int fd;
     _Atomic int64_t deadline_ms; /* monotonic; past it the connection is cut. 0: none */
     /* the rest under server->shared.mutex */
     uint32_t generation;
-    bool is_open, is_started, is_watched;
+    bool is_open, is_watched;
+    tt__http_thread *thread;    /* that serves it; constant while open */
     tt_http_exchange *exchange; /* whom to tell when the client leaves; borrowed; NULL */
 } tt__http_slot;
 
-/* What close() asks the watcher for, in this order. */
+/* The stages of a close. */
 typedef enum tt__http_stage {
     TT__HTTP_SERVING,
-    TT__HTTP_DRAINING, /* no listening sockets, new requests are refused */
-    TT__HTTP_STOPPING, /* everyone who waits was told; nobody starts to wait */
-    TT__HTTP_STOPPED,  /* the watcher has returned */
+    TT__HTTP_DRAINING, /* not listening, new requests are refused */
+    TT__HTTP_STOPPING, /* nobody starts to wait, and whoever waits is told */
+    TT__HTTP_STOPPED,  /* threads end */
 } tt__http_stage;
 
 struct tt_http_server {
     tt_http_server_options options; /* host: not kept */
     int64_t idle_ms, head_ms;
     int port, max_connections;
-    int n_daemons, next_daemon; /* next_daemon: the watcher's */
-    struct MHD_Daemon *daemons[TT_HTTP_MAX_THREADS];
+    int n_threads;
+    tt__http_thread threads[TT_HTTP_MAX_THREADS];
 
     int n_listeners, listeners[TT__HTTP_MAX_LISTENERS];
     int epoll_fd, wake_fd; /* -1 before */
     bool is_watching;      /* the watcher thread exists */
     pthread_t watcher;
     int n_blocks;
-    tt__http_slot *
-        *blocks; /* [n_blocks], each NULL or TT__HTTP_SLOTS_PER_BLOCK slots; the watcher adds */
+    _Atomic(tt__http_slot *) *blocks; /* [n_blocks], each NULL or an array of slots */
 
     atomic_int holders;
     atomic_size_t bodies_bytes; /* of all requests now */
-    atomic_int stage;           /* tt__http_stage that was asked for */
+    atomic_int stage;           /* tt__http_stage; only close moves it */
 
     struct {
         pthread_mutex_t mutex;
         pthread_cond_t changed; /* any of the following, or an exchange's is_telling */
-        tt__http_stage reached;
         int n_connections;
-        int n_exchanges; /* handed to `handle` and still in memory */
-        bool is_paused;  /* not accepting: full, or out of descriptors */
+        int n_exchanges;       /* handed to `handle` and still in memory */
+        bool is_full;          /* somebody wants to accept, and may not */
+        bool is_everyone_told; /* the watcher, when stopping */
     } shared;
 };
 
 int64_t tt__http_now_ms(void);
 tt_status tt__http_listen(tt_http_server *server, const char *host, int port, tt_err *err);
+
+tt_status tt__http_serve_start(tt_http_server *server, int n_threads, tt_err *err);
+void tt__http_serve_stop(tt_http_server *server); /* nothing is suspended any more */
+void tt__http_serve_release(tt_http_server *server);
+void tt__http_wake(const tt__http_thread *thread); /* any thread */
+void tt__http_wake_all(tt_http_server *server);
+
 tt_status tt__http_watch_start(tt_http_server *server, tt_err *err);
-void tt__http_watch_reach(tt_http_server *server, tt__http_stage stage); /* waits until it is so */
+void tt__http_watch_tell_everyone(tt_http_server *server); /* returns when it is done */
+void tt__http_watch_stop(tt_http_server *server);
 void tt__http_watch_release(tt_http_server *server);
+
+/* Room for one more connection; false: whoever frees a slot wakes the server threads. */
+bool tt__http_has_room(tt_http_server *server);
+/* The slot of a connection just accepted; NULL: no memory, or the descriptor is beyond the table. */
+tt__http_slot *tt__http_take_slot(tt__http_thread *thread, int fd, uint32_t *generation);
+void tt__http_free_slot(tt_http_server *server, tt__http_slot *slot, uint32_t generation);
 /* MHD_NotifyConnectionCallback; cls is the server. */
 void tt__http_on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
                             enum MHD_ConnectionNotificationCode code);

@@ -1,16 +1,13 @@
-/* The watcher thread: accepts, hears clients leave, cuts off slow ones. One epoll for all of it.
+/* The watcher thread: hears clients leave, cuts off slow ones. And the table of connections, which both need.
  *
  * A client that leaves. libmicrohttpd takes a suspended connection out of its own epoll and reads nothing from it, so the
  * descriptor is registered here with EPOLLRDHUP | EPOLLET when its exchange first waits. Registering reports what happened
  * before as well. An event carries descriptor and generation; the slot says whether somebody still wants to know.
  *
  * Slow clients. Every connection that owes us a request has a deadline in its slot, an atomic that server threads move and
- * the watcher compares about once a second: at 16,000 connections a sweep reads 0.6 MB. Past it the socket is shut down, and
- * libmicrohttpd closes it as it does any other. The slot's mutex is held meanwhile, and libmicrohttpd announces a close
- * before it closes, so the descriptor cannot be someone else's by then. Without open connections there are no sweeps.
- *
- * Full. At max_connections, or when descriptors run out, listening sockets are left alone until a connection closes or the
- * next sweep comes; clients wait in the kernel's queue. */
+ * the watcher compares about once a second: at 16,000 connections a sweep reads 0.8 MB. Past it the socket is shut down, and
+ * libmicrohttpd closes it as it does any other. The table's mutex is held meanwhile, and libmicrohttpd announces a close
+ * before it closes, so the descriptor cannot be someone else's by then. Without open connections there are no sweeps. */
 #include "net/http_server_parts.h"
 
 #include <errno.h>
@@ -28,15 +25,12 @@
 enum {
     SWEEP_MS = 1000,  /* or a quarter of the shortest timeout */
     MAX_EVENTS = 256, /* per wait; more come at once with the next */
-    MAX_ACCEPTS =
-        64, /* per listening socket and wait, so that leaving clients are heard during a rush */
     US_PER_MS = 1000,
     MAX_SLOTS = 1 << 20 /* descriptors beyond a million are refused: no machine here has so many */
 };
 
-/* What an event's 64 bits mean: a connection is generation << 32 | descriptor, with 31 bits of generation. */
-#define TAG_OWN        ((uint64_t)1 << 63) /* | index of a listening socket, or: */
-#define TAG_WAKE       (TAG_OWN | UINT32_MAX)
+/* What an event's 64 bits mean: generation << 32 | descriptor of a connection, with 31 bits of generation, or: */
+#define TAG_WAKE       ((uint64_t)1 << 63)
 #define MAX_GENERATION 0x7fffffffu
 
 int64_t tt__http_now_ms(void) {
@@ -51,77 +45,82 @@ static void wake(tt_http_server *server) {
 
 /* ---- slots ------------------------------------------------------------------------------------------------------- */
 
-static tt__http_slot *find_slot_unlocked(const tt_http_server *server, uint32_t fd) {
+static tt__http_slot *find_slot(const tt_http_server *server, uint32_t fd) {
     uint32_t block = fd / TT__HTTP_SLOTS_PER_BLOCK;
-    if (block >= (uint32_t)server->n_blocks || !server->blocks[block]) return NULL;
-    return &server->blocks[block][fd % TT__HTTP_SLOTS_PER_BLOCK];
+    tt__http_slot *slots =
+        block < (uint32_t)server->n_blocks ? atomic_load(&server->blocks[block]) : NULL;
+    return slots ? &slots[fd % TT__HTTP_SLOTS_PER_BLOCK] : NULL;
 }
 
-static bool add_block_unlocked(tt_http_server *server, uint32_t block) {
-    if (block >= (uint32_t)server->n_blocks) return false;
+static void add_block_unlocked(tt_http_server *server, uint32_t block) {
+    if (block >= (uint32_t)server->n_blocks || atomic_load(&server->blocks[block])) return;
     tt__http_slot *slots = tt_alloc(TT__HTTP_SLOTS_PER_BLOCK * sizeof *slots);
-    if (!slots) return false;
+    if (!slots) return;
     for (uint32_t i = 0; i < TT__HTTP_SLOTS_PER_BLOCK; i++)
         slots[i].fd = (int)(block * TT__HTTP_SLOTS_PER_BLOCK + i);
-    server->blocks[block] = slots;
-    return true;
+    atomic_store(&server->blocks[block], slots);
 }
 
-static void free_slot_unlocked(tt_http_server *server, tt__http_slot *slot) {
-    if (!slot->is_open) return;
-    if (slot->is_watched) epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, slot->fd, NULL);
-    atomic_store(&slot->deadline_ms, 0);
-    slot->is_open = slot->is_started = slot->is_watched = false;
-    slot->exchange = NULL;
-    server->shared.n_connections--;
-}
-
-static void take_slot_unlocked(tt_http_server *server, tt__http_slot *slot) {
-    free_slot_unlocked(server, slot); /* libmicrohttpd once closed without a word: no memory */
+static void open_slot_unlocked(tt__http_thread *thread, tt__http_slot *slot) {
+    tt_http_server *server = thread->server;
     slot->generation = slot->generation % MAX_GENERATION + 1;
     slot->is_open = true;
+    slot->thread = thread;
     atomic_store(&slot->deadline_ms, tt__http_now_ms() + server->head_ms);
     server->shared.n_connections++;
 }
 
-/* The slot of a connection just accepted; NULL: no memory, or the descriptor is beyond the table. */
-static tt__http_slot *take_slot(tt_http_server *server, int fd) {
+tt__http_slot *tt__http_take_slot(tt__http_thread *thread, int fd, uint32_t *generation) {
+    tt_http_server *server = thread->server;
     pthread_mutex_lock(&server->shared.mutex);
-    tt__http_slot *slot = find_slot_unlocked(server, (uint32_t)fd);
-    if (!slot && add_block_unlocked(server, (uint32_t)fd / TT__HTTP_SLOTS_PER_BLOCK))
-        slot = find_slot_unlocked(server, (uint32_t)fd);
-    if (slot) take_slot_unlocked(server, slot);
+    add_block_unlocked(server, (uint32_t)fd / TT__HTTP_SLOTS_PER_BLOCK);
+    tt__http_slot *slot = find_slot(server, (uint32_t)fd);
+    if (slot) {
+        open_slot_unlocked(thread, slot);
+        *generation = slot->generation;
+    }
+    bool is_first = server->shared.n_connections == 1;
     pthread_mutex_unlock(&server->shared.mutex);
+    if (is_first) wake(server); /* sweeps begin */
     return slot;
 }
 
-static void free_slot(tt_http_server *server, tt__http_slot *slot) {
-    pthread_mutex_lock(&server->shared.mutex);
-    free_slot_unlocked(server, slot);
-    bool is_paused = server->shared.is_paused;
-    pthread_mutex_unlock(&server->shared.mutex);
-    if (is_paused) wake(server);
+static void close_slot_unlocked(tt_http_server *server, tt__http_slot *slot) {
+    if (slot->is_watched) epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, slot->fd, NULL);
+    atomic_store(&slot->deadline_ms, 0);
+    slot->is_open = slot->is_watched = false;
+    slot->exchange = NULL;
+    server->shared.n_connections--;
 }
 
-static tt__http_slot *start_slot(tt_http_server *server, int fd) {
+void tt__http_free_slot(tt_http_server *server, tt__http_slot *slot, uint32_t generation) {
     pthread_mutex_lock(&server->shared.mutex);
-    tt__http_slot *slot = find_slot_unlocked(server, (uint32_t)fd);
-    if (slot && !slot->is_open) take_slot_unlocked(server, slot); /* was given up as lost */
-    if (slot) slot->is_started = true;
+    if (slot->is_open && slot->generation == generation) close_slot_unlocked(server, slot);
+    bool is_wanted = server->shared.is_full;
+    server->shared.is_full = false;
     pthread_mutex_unlock(&server->shared.mutex);
-    return slot;
+    if (is_wanted) tt__http_wake_all(server);
+}
+
+bool tt__http_has_room(tt_http_server *server) {
+    pthread_mutex_lock(&server->shared.mutex);
+    bool has_room = server->shared.n_connections < server->max_connections;
+    if (!has_room) server->shared.is_full = true;
+    pthread_mutex_unlock(&server->shared.mutex);
+    return has_room;
 }
 
 void tt__http_on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
                             enum MHD_ConnectionNotificationCode code) {
     tt_http_server *server = cls;
-    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-        if (*socket_context) free_slot(server, *socket_context);
+    tt__http_slot *slot = *socket_context;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) { /* nobody else can open or close this slot now */
+        if (slot) tt__http_free_slot(server, slot, slot->generation);
         return;
     }
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    *socket_context = info ? start_slot(server, info->connect_fd) : NULL;
+    *socket_context = info ? find_slot(server, (uint32_t)info->connect_fd) : NULL;
 }
 
 /* ---- clients that leave ------------------------------------------------------------------------------------------ */
@@ -153,7 +152,7 @@ void tt__http_unwatch(tt_http_server *server, tt__http_slot *slot) {
 
 static void tell(tt_http_server *server, uint32_t fd, bool is_any, uint32_t generation) {
     pthread_mutex_lock(&server->shared.mutex);
-    tt__http_slot *slot = find_slot_unlocked(server, fd);
+    tt__http_slot *slot = find_slot(server, fd);
     tt_http_exchange *x = NULL;
     if (slot && slot->is_open && (is_any || slot->generation == generation)) x = slot->exchange;
     if (x) tt__http_exchange_hold(x);
@@ -165,81 +164,10 @@ static void tell(tt_http_server *server, uint32_t fd, bool is_any, uint32_t gene
 
 static void tell_everyone(tt_http_server *server) {
     for (int block = 0; block < server->n_blocks; block++) {
-        if (!server->blocks[block]) continue;
+        if (!atomic_load(&server->blocks[block])) continue;
         for (int i = 0; i < TT__HTTP_SLOTS_PER_BLOCK; i++)
             tell(server, (uint32_t)(block * TT__HTTP_SLOTS_PER_BLOCK + i), true, 0);
     }
-}
-
-/* ---- accepting --------------------------------------------------------------------------------------------------- */
-
-static void set_listening(tt_http_server *server, bool is_on) {
-    for (int i = 0; i < server->n_listeners; i++) {
-        struct epoll_event event = {.events = is_on ? EPOLLIN : 0,
-                                    .data.u64 = TAG_OWN | (uint64_t)i};
-        epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, server->listeners[i], &event);
-    }
-}
-
-static void pause_accepting(tt_http_server *server) {
-    pthread_mutex_lock(&server->shared.mutex);
-    server->shared.is_paused = true;
-    pthread_mutex_unlock(&server->shared.mutex);
-    set_listening(server, false);
-}
-
-static void try_accepting_again(tt_http_server *server) {
-    pthread_mutex_lock(&server->shared.mutex);
-    bool is_due =
-        server->shared.is_paused && server->shared.n_connections < server->max_connections;
-    if (is_due) server->shared.is_paused = false;
-    pthread_mutex_unlock(&server->shared.mutex);
-    if (is_due) set_listening(server, true);
-}
-
-static bool is_full(tt_http_server *server) {
-    return tt_http_server_connections(server) >= server->max_connections;
-}
-
-static void add(tt_http_server *server, int fd, const struct sockaddr *address, socklen_t size) {
-    struct MHD_Daemon *daemon = server->daemons[server->next_daemon];
-    server->next_daemon = (server->next_daemon + 1) % server->n_daemons;
-    tt__http_slot *slot = take_slot(server, fd);
-    if (!slot)
-        close(fd);
-    else if (MHD_add_connection(daemon, fd, address, size) != MHD_YES) /* it has closed fd */
-        free_slot(server, slot);
-}
-
-/* False: no more for now, and the reason will not go away by itself. */
-static bool accept_one(tt_http_server *server, int listener, bool *is_empty) {
-    struct sockaddr_storage address = {0};
-    socklen_t size = sizeof address;
-    int fd = accept4(listener, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    *is_empty = false;
-    if (fd >= 0) {
-        add(server, fd, (const struct sockaddr *)&address, size);
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-        *is_empty = true;
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        return false;
-    }
-    return true; /* other failures are of that one connection: the next may be well */
-}
-
-static void accept_some(tt_http_server *server, int listener) {
-    bool is_empty = false;
-    for (int i = 0; i < MAX_ACCEPTS && !is_empty; i++) {
-        if (is_full(server) || !accept_one(server, listener, &is_empty)) {
-            pause_accepting(server);
-            return;
-        }
-    }
-}
-
-static void stop_listening(tt_http_server *server) {
-    for (int i = 0; i < server->n_listeners; i++) close(server->listeners[i]);
-    server->n_listeners = 0;
 }
 
 /* ---- deadlines --------------------------------------------------------------------------------------------------- */
@@ -249,23 +177,18 @@ static void sweep_slot(tt_http_server *server, tt__http_slot *slot, int64_t now_
     if (deadline_ms == 0 || now_ms < deadline_ms) return;
     pthread_mutex_lock(&server->shared.mutex);
     /* The exchange fails when a server thread moved the deadline meanwhile: the request came in time. */
-    if (slot->is_open && atomic_compare_exchange_strong(&slot->deadline_ms, &deadline_ms, 0)) {
-        if (slot->is_started)
-            shutdown(slot->fd, SHUT_RDWR);
-        else
-            free_slot_unlocked(server, slot); /* libmicrohttpd closed it without a word */
-    }
+    if (slot->is_open && atomic_compare_exchange_strong(&slot->deadline_ms, &deadline_ms, 0))
+        shutdown(slot->fd, SHUT_RDWR);
     pthread_mutex_unlock(&server->shared.mutex);
 }
 
 static void sweep(tt_http_server *server) {
     int64_t now_ms = tt__http_now_ms();
     for (int block = 0; block < server->n_blocks; block++) {
-        if (!server->blocks[block]) continue;
-        for (int i = 0; i < TT__HTTP_SLOTS_PER_BLOCK; i++)
-            sweep_slot(server, &server->blocks[block][i], now_ms);
+        tt__http_slot *slots = atomic_load(&server->blocks[block]);
+        for (int i = 0; i < TT__HTTP_SLOTS_PER_BLOCK && slots; i++)
+            sweep_slot(server, &slots[i], now_ms);
     }
-    try_accepting_again(server);
 }
 
 static int64_t sweep_every_ms(const tt_http_server *server) {
@@ -276,7 +199,7 @@ static int64_t sweep_every_ms(const tt_http_server *server) {
 
 static int wait_ms(tt_http_server *server, int64_t next_sweep_ms) {
     pthread_mutex_lock(&server->shared.mutex);
-    bool has_work = server->shared.n_connections > 0 || server->shared.is_paused;
+    bool has_work = server->shared.n_connections > 0;
     pthread_mutex_unlock(&server->shared.mutex);
     if (!has_work) return -1;
     int64_t left_ms = next_sweep_ms - tt__http_now_ms();
@@ -287,48 +210,34 @@ static int wait_ms(tt_http_server *server, int64_t next_sweep_ms) {
 
 static void on_event(tt_http_server *server, uint64_t tag) {
     uint64_t count;
-    if (tag == TAG_WAKE) {
-        ssize_t ignored = read(server->wake_fd, &count, sizeof count);
-        (void)ignored;
-        try_accepting_again(server);
-    } else if (tag & TAG_OWN) {
-        uint64_t i = tag & ~TAG_OWN;
-        if (i < (uint64_t)server->n_listeners) accept_some(server, server->listeners[i]);
-    } else {
+    if (tag != TAG_WAKE) {
         tell(server, (uint32_t)tag, false, (uint32_t)(tag >> 32));
+        return;
     }
+    ssize_t ignored = read(server->wake_fd, &count, sizeof count);
+    (void)ignored;
 }
 
-static void set_reached(tt_http_server *server, tt__http_stage stage) {
+/* When the server stops. Whoever comes too late for this sees the stage in tt__http_watch. */
+static void tell_everyone_once(tt_http_server *server, bool *is_done) {
+    if (*is_done || atomic_load(&server->stage) < TT__HTTP_STOPPING) return;
+    *is_done = true;
+    tell_everyone(server);
     pthread_mutex_lock(&server->shared.mutex);
-    server->shared.reached = stage;
+    server->shared.is_everyone_told = true;
     pthread_cond_broadcast(&server->shared.changed);
     pthread_mutex_unlock(&server->shared.mutex);
 }
 
-/* Goes through the stages up to the one that was asked for. */
-static void follow_stage(tt_http_server *server, tt__http_stage *reached) {
-    tt__http_stage wanted = (tt__http_stage)atomic_load(&server->stage);
-    if (*reached < TT__HTTP_DRAINING && wanted >= TT__HTTP_DRAINING) {
-        stop_listening(server);
-        set_reached(server, TT__HTTP_DRAINING);
-    }
-    if (*reached < TT__HTTP_STOPPING && wanted >= TT__HTTP_STOPPING) {
-        tell_everyone(server); /* whoever came too late for this saw the stage in tt__http_watch */
-        set_reached(server, TT__HTTP_STOPPING);
-    }
-    *reached = wanted;
-}
-
 static void *watch(void *cls) {
     tt_http_server *server = cls;
-    tt__http_stage reached = TT__HTTP_SERVING;
     struct epoll_event events[MAX_EVENTS];
     int64_t every_ms = sweep_every_ms(server), next_sweep_ms = 0;
-    while (reached < TT__HTTP_STOPPED) {
+    bool is_everyone_told = false;
+    while (atomic_load(&server->stage) < TT__HTTP_STOPPED) {
         int n = epoll_wait(server->epoll_fd, events, MAX_EVENTS, wait_ms(server, next_sweep_ms));
         for (int i = 0; i < n; i++) on_event(server, events[i].data.u64);
-        follow_stage(server, &reached);
+        tell_everyone_once(server, &is_everyone_told);
         if (tt__http_now_ms() >= next_sweep_ms) {
             sweep(server);
             next_sweep_ms = tt__http_now_ms() + every_ms;
@@ -337,19 +246,14 @@ static void *watch(void *cls) {
     return NULL;
 }
 
-static bool add_own(tt_http_server *server, int fd, uint64_t tag) {
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = tag};
-    return epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
-}
-
 static tt_status open_epoll(tt_http_server *server, tt_err *err) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = TAG_WAKE};
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    bool is_good =
-        server->epoll_fd >= 0 && server->wake_fd >= 0 && add_own(server, server->wake_fd, TAG_WAKE);
-    for (int i = 0; i < server->n_listeners && is_good; i++)
-        is_good = add_own(server, server->listeners[i], TAG_OWN | (uint64_t)i);
-    return is_good ? TT_OK : tt_fail_errno(err, "cannot watch connections of", "the HTTP server");
+    if (server->epoll_fd >= 0 && server->wake_fd >= 0 &&
+        epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->wake_fd, &event) == 0)
+        return TT_OK;
+    return tt_fail_errno(err, "cannot watch connections of", "the HTTP server");
 }
 
 static tt_status make_table(tt_http_server *server, tt_err *err) {
@@ -374,25 +278,32 @@ tt_status tt__http_watch_start(tt_http_server *server, tt_err *err) {
     return TT_OK;
 }
 
-void tt__http_watch_reach(tt_http_server *server, tt__http_stage stage) {
+static bool is_everyone_told(void *cls) {
+    const tt_http_server *server = cls;
+    return server->shared.is_everyone_told;
+}
+
+void tt__http_watch_tell_everyone(tt_http_server *server) {
     if (!server->is_watching) return;
-    atomic_store(&server->stage, stage);
     wake(server);
-    if (stage == TT__HTTP_STOPPED) {
-        pthread_join(server->watcher, NULL);
-        server->is_watching = false;
-        return;
-    }
-    pthread_mutex_lock(&server->shared.mutex);
-    while (server->shared.reached < stage)
-        pthread_cond_wait(&server->shared.changed, &server->shared.mutex);
-    pthread_mutex_unlock(&server->shared.mutex);
+    /* The users' callbacks have no deadline, and libmicrohttpd may not be stopped before. */
+    while (!tt__http_wait(server, is_everyone_told, server, TT__HTTP_TELL_MS))
+        tt_log_write(server->options.log, TT_LOG_ERROR, NULL,
+                     "HTTP: closing, but an on_gone has not returned for %d s",
+                     TT__HTTP_TELL_MS / US_PER_MS);
+}
+
+void tt__http_watch_stop(tt_http_server *server) {
+    if (!server->is_watching) return;
+    wake(server);
+    pthread_join(server->watcher, NULL);
+    server->is_watching = false;
 }
 
 void tt__http_watch_release(tt_http_server *server) {
-    stop_listening(server);
     if (server->epoll_fd >= 0) close(server->epoll_fd);
     if (server->wake_fd >= 0) close(server->wake_fd);
-    for (int i = 0; i < server->n_blocks && server->blocks; i++) tt_free(server->blocks[i]);
+    for (int i = 0; i < server->n_blocks && server->blocks; i++)
+        tt_free(atomic_load(&server->blocks[i]));
     tt_free(server->blocks);
 }
