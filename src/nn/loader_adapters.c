@@ -266,8 +266,7 @@ static tt_status adapt_job(const adapting *w, int number, blocks *t, tt_err *err
 static tt_status adapt_all(const adapting *w, tt_err *err) {
     tt_err first_error = {0};
     atomic_int status = TT_OK;
-    int n_threads = tt_ops_threads(w->a->jobs[0]->ops);
-#pragma omp parallel num_threads(n_threads)
+#pragma omp parallel num_threads(tt_ops_threads(w->a->jobs[0]->ops))
     {
         blocks t = {0};
 #pragma omp for schedule(dynamic)

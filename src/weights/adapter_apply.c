@@ -188,7 +188,8 @@ tt_status tt_adapter_apply(const tt_adapter *a, const char *name, const tt_adapt
     bool is_bias;
     const tt__module *m = find(a, name, &is_bias);
     float strength = m ? strength_of(m, s) : 0.0f;
-    for (int i = 0; strength != 0.0f && i < m->n_patches; i++) {
+    if (!m || strength == 0.0f) return TT_OK;
+    for (int i = 0; i < m->n_patches; i++) {
         const tt__patch *p = &a->patches[m->patches[i]];
         int64_t n = p->is_fused ? p->out / TT__THIRDS : p->out;
         change c = {a, p, {m->thirds[i] * n, n}, p->in * p->taps, strength, values, err};
