@@ -3,7 +3,6 @@
 #include "sample/guidance.h"
 
 #include <math.h>
-#include <stdbool.h>
 
 /* The unbiased standard deviation, as torch.std. */
 static double deviation(const float *values, int64_t n) {
@@ -24,4 +23,9 @@ void tt_guidance_combine(const float *uncond, const float *cond, float scale, fl
     if (!(own_deviation > 0)) return; /* a constant picture has no contrast to correct */
     float factor = (float)(rescale * (cond_deviation / own_deviation) + (1.0 - rescale));
     for (int64_t i = 0; i < n; i++) out[i] *= factor;
+}
+
+/* Fractions are turned into whole steps: 0.4f of 20 is 8, whatever the float's last bit. */
+bool tt_guidance_acts(float start, float end, int step, int n_steps) {
+    return step >= lround((double)start * n_steps) && step < lround((double)end * n_steps);
 }

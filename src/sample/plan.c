@@ -2,7 +2,10 @@
  * and timesteps, the part of them that runs, points. */
 #include "sample/plan.h"
 
+#include <float.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -178,10 +181,12 @@ static tt_status check_part(const tt_sampler_options *o, tt_err *err) {
     return TT_OK;
 }
 
-/* A product that is a whole number but for the float's rounding counts as that number. */
-static int whole_part(double x) {
-    static const double slack = 1e-6;
-    return (int)(x + slack);
+/* The decimal that a person wrote before it became a float: 0.58 of 50 steps are 28 in Python, where
+ * 50 * 0.58 is a little less than 29, and are not where 0.58f is. */
+static double as_written(float fraction) {
+    char text[32];
+    snprintf(text, sizeof text, "%.*g", FLT_DIG, (double)fraction);
+    return strtod(text, NULL);
 }
 
 static bool starts_from_picture(const tt_sampler_options *o) {
@@ -191,34 +196,33 @@ static bool starts_from_picture(const tt_sampler_options *o) {
 /* Steps of the schedule that a strength takes its last ones from. */
 static int stretched_steps(const tt_sampler_options *o) {
     bool stretches = tt_sample_compat_of(o->compat)->strength == TT_STRENGTH_STRETCHED;
-    static const float all = 0.9999f; /* ComfyUI's bound for "all of it" */
-    if (!stretches || !starts_from_picture(o) || o->strength > all) return o->steps;
-    double steps = o->steps / (double)o->strength;
-    return steps < TT_MAX_TRAIN_STEPS ? whole_part(steps) : TT_MAX_TRAIN_STEPS;
+    static const double all = 0.9999; /* ComfyUI's bound for "all of it" */
+    double strength = as_written(o->strength);
+    if (!stretches || !starts_from_picture(o) || strength > all) return o->steps;
+    return (int)fmin(o->steps / strength, TT_MAX_TRAIN_STEPS);
 }
 
 static int steps_of_strength(const tt_sampler_options *o, int count) {
-    static const float most = 0.999f; /* A1111's */
-    int n;
-    switch (tt_sample_compat_of(o->compat)->strength) {
-    case TT_STRENGTH_LAST:
-        n = whole_part((double)count * (double)o->strength);
-        break;
-    case TT_STRENGTH_LAST_PLUS:
-        n = 1 + whole_part((double)count * (double)fminf(o->strength, most));
-        break;
-    default:
-        n = o->steps;
-    }
+    static const double most = 0.999; /* A1111's */
+    double strength = as_written(o->strength);
+    int n = o->steps;
+    tt_strength_rule rule = tt_sample_compat_of(o->compat)->strength;
+    if (rule == TT_STRENGTH_LAST) n = (int)(count * strength);
+    if (rule == TT_STRENGTH_LAST_PLUS) n = (int)(count * fmin(strength, most)) + 1;
     return n < count ? n : count;
+}
+
+/* The least number of steps that is that much of all. */
+static int steps_reaching(int count, double fraction) {
+    int n = (int)(count * fraction);
+    return (double)n / count < fraction ? n + 1 : n;
 }
 
 /* How many steps lie before a fraction of the way: those with a timestep at or above the cut, by
  * diffusers' rule; elsewhere so many of the steps. */
 static int steps_before(const tt__plan *p, const tt_sampler_options *o, float fraction) {
-    if (o->compat != TT_COMPAT_DIFFUSERS)
-        return (int)ceil((double)p->count * (double)fraction - 1e-6);
-    double cut = nearbyint(p->table.count * (1 - (double)fraction));
+    if (o->compat != TT_COMPAT_DIFFUSERS) return steps_reaching(p->count, as_written(fraction));
+    double cut = nearbyint(p->table.count - as_written(fraction) * p->table.count);
     int n = 0;
     while (n < p->count) {
         double timestep =
@@ -373,6 +377,12 @@ static tt_status make_schedule(tt__plan *p, const tt_sampler_options *o, tt_err 
                                    .compat = o->compat,
                                    .drop_penultimate = drops};
     p->asked = request.steps;
+    if (p->asked > o->training.train_steps && p->asked > o->steps)
+        return tt_fail(
+            err, TT_E_INVALID,
+            "strength: %d steps at %g are the end of a schedule of %d steps or more, and "
+            "the model has %d; choose fewer steps or more strength",
+            o->steps, (double)o->strength, p->asked, o->training.train_steps);
     int capacity = tt_schedule_capacity(&request, &o->training);
     size_t n = 2 * (size_t)capacity + 1;
     p->timesteps = tt_alloc(n * sizeof *p->timesteps);

@@ -63,6 +63,25 @@ static void constant_and_single_values_stay_finite(void **state) {
     assert_float_equal(out[0], 4, 0);
 }
 
+static int guided_steps(float start, float end, int n) {
+    int guided = 0;
+    for (int step = 0; step < n; step++) guided += tt_guidance_acts(start, end, step, n);
+    return guided;
+}
+
+static void guidance_may_act_on_a_part_of_the_steps(void **state) {
+    (void)state;
+    assert_int_equal(guided_steps(0, 1, 20), 20);
+    assert_int_equal(guided_steps(0, 0, 20), 0);
+    assert_int_equal(guided_steps(0, 0.4f, 20), 8); /* off after 8 of 20 */
+    assert_true(tt_guidance_acts(0, 0.4f, 7, 20));
+    assert_false(tt_guidance_acts(0, 0.4f, 8, 20));
+    assert_false(tt_guidance_acts(0.25f, 1, 4, 20));
+    assert_true(tt_guidance_acts(0.25f, 1, 5, 20));
+    for (int n = 1; n < 200; n++) /* two halves make a whole */
+        assert_int_equal(guided_steps(0, 0.3f, n) + guided_steps(0.3f, 1, n), n);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scale_extrapolates_from_uncond_through_cond),
@@ -70,6 +89,7 @@ int main(void) {
         cmocka_unit_test(partial_rescale_blends),
         cmocka_unit_test(out_may_be_an_input),
         cmocka_unit_test(constant_and_single_values_stay_finite),
+        cmocka_unit_test(guidance_may_act_on_a_part_of_the_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
