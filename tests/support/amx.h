@@ -5,13 +5,19 @@
 
 #include <stdbool.h>
 
-static inline bool tt_has_amx(void) {
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("amx-bf16") != 0;
-#else
-    return false;
-#endif
+#include <cpuid.h>
+
+/* CPUID leaf 7, EDX bit 22 (clang 14 has no name for it in __builtin_cpu_supports). */
+static inline bool tt_has_amx(void) {
+    enum { EXTENDED_FEATURES = 7, AMX_BF16 = 1 << 22 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(EXTENDED_FEATURES, 0, &a, &b, &c, &d) && (d & AMX_BF16) != 0;
 }
+#else
+static inline bool tt_has_amx(void) {
+    return false;
+}
+#endif
 
 #endif
