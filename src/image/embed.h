@@ -28,6 +28,8 @@ tt_status tt__text_keep(char **slot, tt_buf *text, const char *what, tt_err *err
 tt_status tt__exif_write(tt_buf *out, const char *comment, tt_err *err);
 tt_status tt__exif_read(const uint8_t *bytes, size_t size, char **slot, tt_err *err);
 
+int tt__exif_orientation(const uint8_t *bytes, size_t size); /* 1 to 8; 1: not said, or broken */
+
 /* xmp.c. A packet with one property, tintype:json. */
 tt_status tt__xmp_write(tt_buf *out, const char *json, tt_err *err);
 tt_status tt__xmp_read(const uint8_t *bytes, size_t size, char **slot, tt_err *err);

@@ -27,8 +27,10 @@ enum {
     IFD_BYTES = 2 + ENTRY_BYTES + 4, /* with one entry */
     TAG_EXIF_IFD = 0x8769,
     TAG_USER_COMMENT = 0x9286,
+    TAG_ORIENTATION = 0x0112,
     TYPE_BYTE = 1, /* what Pillow writes for a comment */
     TYPE_ASCII = 2,
+    TYPE_SHORT = 3,
     TYPE_LONG = 4,
     TYPE_UNDEFINED = 7, /* what the specification wants */
     CHARSET_BYTES = 8,
@@ -183,6 +185,19 @@ static tt_status keep_comment(const tiff *t, const tiff_entry *entry, char **slo
     if (status == TT_OK) return tt__text_keep(slot, &text, "Exif comment", err);
     tt_buf_release(&text);
     return tt_fail_prefix(err, status, "Exif comment");
+}
+
+int tt__exif_orientation(const uint8_t *bytes, size_t size) {
+    enum { UPRIGHT = 1, LAST = 8 };
+    tiff t;
+    tiff_entry entry = {0};
+    bool found;
+    if (open_tiff(bytes, size, &t, NULL) != TT_OK ||
+        find_tag(&t, get_u32(&t, 4), TAG_ORIENTATION, &entry, &found, NULL) != TT_OK || !found ||
+        entry.type != TYPE_SHORT || entry.count != 1)
+        return UPRIGHT;
+    unsigned value = get_u16(&t, entry.at + VALUE_AT);
+    return value >= UPRIGHT && value <= LAST ? (int)value : UPRIGHT;
 }
 
 tt_status tt__exif_read(const uint8_t *bytes, size_t size, char **slot, tt_err *err) {

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "image/codec.h"
+#include "image/embed.h"
 
 typedef struct format_row {
     const char *name, *mime, *label;
@@ -94,16 +95,26 @@ static uint8_t over_white(unsigned c, unsigned a) {
     return (uint8_t)((c * a + UINT8_MAX * (UINT8_MAX - a) + UINT8_MAX / 2) / UINT8_MAX);
 }
 
-void tt__image_flatten(tt_image *image) {
-    size_t n = (size_t)image->width * (size_t)image->height;
+static void drop_alpha(const tt_image *image, size_t n, uint8_t *alpha) {
     const uint8_t *from = image->rgb;
     uint8_t *to = image->rgb;
     for (size_t i = 0; i < n; i++, from += TT__RGBA_CHANNELS, to += TT__RGB_CHANNELS) {
         unsigned a = from[3];
-        for (int c = 0; c < TT__RGB_CHANNELS; c++) to[c] = over_white(from[c], a);
+        for (int c = 0; c < TT__RGB_CHANNELS; c++) to[c] = alpha ? from[c] : over_white(from[c], a);
+        if (alpha) alpha[i] = (uint8_t)a;
     }
+}
+
+tt_status tt__image_flatten(tt_image *image, uint8_t **alpha, tt_err *err) {
+    size_t n = (size_t)image->width * (size_t)image->height;
+    if (alpha) {
+        *alpha = tt_alloc(n);
+        if (!*alpha) return tt_fail_nomem(err, "the transparency", n);
+    }
+    drop_alpha(image, n, alpha ? *alpha : NULL);
     uint8_t *smaller = tt_realloc(image->rgb, n * TT__RGB_CHANNELS);
     if (smaller) image->rgb = smaller; /* else the larger block serves as well */
+    return TT_OK;
 }
 
 static tt_status check_picture(const tt_image *image, const format_row *row, tt_err *err) {
@@ -195,14 +206,29 @@ tt_status tt_image_probe(const void *bytes, size_t size, tt_image_info *out, tt_
     return status == TT_OK ? TT_OK : tt_fail_prefix(err, status, "%s", row->label);
 }
 
-tt_status tt_image_decode(const void *bytes, size_t size, tt_image *out, tt_err *err) {
+tt_status tt__image_decode(const void *bytes, size_t size, tt_image *out, uint8_t **alpha,
+                           tt_err *err) {
     const format_row *row;
     *out = (tt_image){0};
+    if (alpha) *alpha = NULL;
     TT_TRY(sniff(bytes, size, &row, err));
-    tt_status status = row->codec->decode(bytes, size, out, err);
+    tt_status status = row->codec->decode(bytes, size, out, alpha, err);
     if (status == TT_OK) return TT_OK;
     tt_image_release(out);
     return tt_fail_prefix(err, status, "%s", row->label);
+}
+
+tt_status tt_image_decode(const void *bytes, size_t size, tt_image *out, tt_err *err) {
+    return tt__image_decode(bytes, size, out, NULL, err);
+}
+
+int tt__image_orientation(const uint8_t *bytes, size_t size) {
+    const format_row *row;
+    const uint8_t *block;
+    size_t n;
+    bool found =
+        sniff(bytes, size, &row, NULL) == TT_OK && row->codec->find_exif(bytes, size, &block, &n);
+    return found ? tt__exif_orientation(block, n) : 1;
 }
 
 tt_status tt_image_read_text(const void *bytes, size_t size, tt_image_metadata *out, tt_err *err) {

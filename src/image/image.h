@@ -70,10 +70,10 @@ typedef struct tt_image_info {
 /* Reads the header only; the format is told by its magic, never by a name. */
 tt_status tt_image_probe(const void *bytes, size_t size, tt_image_info *out, tt_err *err);
 
-/* Decodes a whole file. Transparency is composited on white, 16 bits are rounded to 8, grey becomes
- * RGB. Colour profiles and Exif orientation are ignored. TT_E_FORMAT: broken or truncated;
- * TT_E_UNSUPPORTED: CMYK JPEG, animated WebP, more than TT_MAX_IMAGE_PIXELS, not one of the three
- * formats. On failure *out is zeroed. */
+/* Decodes a whole file. Transparency is composited on white, 16 bits are rounded to 8, grey and CMYK
+ * become RGB. Colour profiles and Exif orientation are ignored. TT_E_FORMAT: broken or truncated;
+ * TT_E_UNSUPPORTED: animated WebP, more than TT_MAX_IMAGE_PIXELS, not one of the three formats. (Of
+ * an animated PNG the picture that every program shows.) On failure *out is zeroed. */
 tt_status tt_image_decode(const void *bytes, size_t size, tt_image *out, tt_err *err);
 
 /* The texts found in a file: owned, UTF-8, NULL when absent. */

@@ -14,6 +14,7 @@
 
 #include <jpeglib.h>
 
+#include "base/alloc.h"
 #include "base/limits.h"
 #include "image/codec.h"
 #include "image/embed.h"
@@ -224,33 +225,50 @@ static void read_header(jpeg_reader *r) {
     jpeg_read_header(&r->cinfo, TRUE);
 }
 
-static void require_rgb(jpeg_reader *r) {
+/* What libjpeg makes of the file's colours: RGB, or the CMYK that printers' files hold. */
+static int choose_colours(jpeg_reader *r) {
     J_COLOR_SPACE space = r->cinfo.jpeg_color_space;
-    if (space != JCS_GRAYSCALE && space != JCS_YCbCr && space != JCS_RGB) {
-        const char *name = space == JCS_CMYK || space == JCS_YCCK ? "CMYK" : "unknown";
-        give_up(
-            (j_common_ptr)&r->cinfo,
-            tt_fail(
-                r->guard.err, TT_E_UNSUPPORTED,
-                "its colours are %s (%d components), expected RGB or grey: convert the file first",
-                name, r->cinfo.num_components));
+    bool is_cmyk = space == JCS_CMYK || space == JCS_YCCK;
+    if (!is_cmyk && space != JCS_GRAYSCALE && space != JCS_YCbCr && space != JCS_RGB)
+        give_up((j_common_ptr)&r->cinfo,
+                tt_fail(r->guard.err, TT_E_UNSUPPORTED,
+                        "its colours are unknown (%d components), expected RGB, grey or CMYK: "
+                        "convert the file first",
+                        r->cinfo.num_components));
+    r->cinfo.out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
+    return is_cmyk ? TT__CMYK_CHANNELS : TT__RGB_CHANNELS;
+}
+
+/* CMYK to RGB in place, without a profile, as most programs do: light = (1 - ink)(1 - black).
+ * Adobe's programs store 255 - ink, and say so by their marker. */
+static void mix_inks(tt_image *image, bool is_inverted) {
+    size_t n = (size_t)image->width * (size_t)image->height;
+    unsigned flip = is_inverted ? 0 : UINT8_MAX;
+    const uint8_t *from = image->rgb;
+    uint8_t *to = image->rgb;
+    for (size_t i = 0; i < n; i++, from += TT__CMYK_CHANNELS, to += TT__RGB_CHANNELS) {
+        unsigned light = from[3] ^ flip;
+        for (int c = 0; c < TT__RGB_CHANNELS; c++)
+            to[c] = (uint8_t)(((from[c] ^ flip) * light + UINT8_MAX / 2) / UINT8_MAX);
     }
-    r->cinfo.out_color_space = JCS_RGB;
+    uint8_t *smaller = tt_realloc(image->rgb, n * TT__RGB_CHANNELS);
+    if (smaller) image->rgb = smaller;
 }
 
 static void read_picture(jpeg_reader *r) {
     read_header(r);
-    require_rgb(r);
+    int n_channels = choose_colours(r);
     tt_status status = tt__image_alloc(r->out, r->cinfo.image_width, r->cinfo.image_height,
-                                       TT__RGB_CHANNELS, r->guard.err);
+                                       n_channels, r->guard.err);
     if (status != TT_OK) give_up((j_common_ptr)&r->cinfo, status);
     jpeg_start_decompress(&r->cinfo);
-    size_t stride = (size_t)r->out->width * TT__RGB_CHANNELS;
+    size_t stride = (size_t)r->out->width * (size_t)n_channels;
     while (r->cinfo.output_scanline < r->cinfo.output_height) {
         JSAMPROW row = r->out->rgb + r->cinfo.output_scanline * stride;
         jpeg_read_scanlines(&r->cinfo, &row, 1);
     }
     jpeg_finish_decompress(&r->cinfo);
+    if (n_channels == TT__CMYK_CHANNELS) mix_inks(r->out, r->cinfo.saw_Adobe_marker);
 }
 
 static tt_status read_guarded(jpeg_reader *r) {
@@ -278,7 +296,9 @@ static tt_status jpeg_probe(const uint8_t *bytes, size_t size, tt_image_info *ou
     return run_reader(&r, err);
 }
 
-static tt_status jpeg_decode(const uint8_t *bytes, size_t size, tt_image *out, tt_err *err) {
+static tt_status jpeg_decode(const uint8_t *bytes, size_t size, tt_image *out, uint8_t **alpha,
+                             tt_err *err) {
+    (void)alpha; /* JPEG has none */
     jpeg_reader r = {.bytes = bytes, .size = size, .out = out};
     return run_reader(&r, err);
 }
@@ -353,4 +373,18 @@ static tt_status jpeg_read_text(const uint8_t *bytes, size_t size, tt_image_meta
     }
 }
 
-const tt__codec tt__jpeg_codec = {jpeg_encode, jpeg_probe, jpeg_decode, jpeg_read_text};
+static bool jpeg_find_exif(const uint8_t *bytes, size_t size, const uint8_t **block, size_t *n) {
+    segment s;
+    size_t at = 2;
+    while (next_segment(bytes, size, &at, &s, NULL) == TT_OK && s.marker != MARKER_EOI &&
+           s.marker != MARKER_SOS)
+        if (s.marker == MARKER_APP1 && starts_with(&s, exif_id, sizeof exif_id)) {
+            *block = s.data + sizeof exif_id;
+            *n = s.size - sizeof exif_id;
+            return true;
+        }
+    return false;
+}
+
+const tt__codec tt__jpeg_codec = {jpeg_encode, jpeg_probe, jpeg_decode, jpeg_read_text,
+                                  jpeg_find_exif};

@@ -192,7 +192,8 @@ static tt_status read_guarded(png_session *s) {
     return TT_OK;
 }
 
-static tt_status png_decode(const uint8_t *bytes, size_t size, tt_image *out, tt_err *err) {
+static tt_status png_decode(const uint8_t *bytes, size_t size, tt_image *out, uint8_t **alpha,
+                            tt_err *err) {
     png_session s = {.err = err, .bytes = bytes, .size = size, .decoded = out};
     s.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &s, on_error, on_warning, &s, allocate,
                                      release);
@@ -200,8 +201,7 @@ static tt_status png_decode(const uint8_t *bytes, size_t size, tt_image *out, tt
     s.info = png_create_info_struct(s.png);
     tt_status status = s.info ? read_guarded(&s) : no_session(&s);
     png_destroy_read_struct(&s.png, &s.info, NULL);
-    if (status == TT_OK && s.has_alpha) tt__image_flatten(out);
-    return status;
+    return status == TT_OK && s.has_alpha ? tt__image_flatten(out, alpha, err) : status;
 }
 
 static tt_status png_probe(const uint8_t *bytes, size_t size, tt_image_info *out, tt_err *err) {
@@ -216,4 +216,5 @@ static tt_status png_probe(const uint8_t *bytes, size_t size, tt_image_info *out
     return TT_OK;
 }
 
-const tt__codec tt__png_codec = {png_encode, png_probe, png_decode, tt__png_read_text};
+const tt__codec tt__png_codec = {png_encode, png_probe, png_decode, tt__png_read_text,
+                                 tt__png_find_exif};

@@ -169,3 +169,15 @@ tt_status tt__png_read_text(const uint8_t *bytes, size_t size, tt_image_metadata
             TT_TRY(keep_text(&c, out, err));
     }
 }
+
+bool tt__png_find_exif(const uint8_t *bytes, size_t size, const uint8_t **block, size_t *n) {
+    chunk c;
+    size_t at = SIGNATURE_BYTES;
+    while (next_chunk(bytes, size, &at, &c, NULL) == TT_OK && !is_type(&c, "IEND"))
+        if (is_type(&c, "eXIf")) {
+            *block = c.data;
+            *n = c.size;
+            return true;
+        }
+    return false;
+}

@@ -196,7 +196,8 @@ static tt_status decode_pixels(const uint8_t *bytes, size_t size, tt_image *out,
     return code == VP8_STATUS_OK ? TT_OK : decode_failed(code, err);
 }
 
-static tt_status webp_decode(const uint8_t *bytes, size_t size, tt_image *out, tt_err *err) {
+static tt_status webp_decode(const uint8_t *bytes, size_t size, tt_image *out, uint8_t **alpha,
+                             tt_err *err) {
     WebPBitstreamFeatures features;
     TT_TRY(read_features(bytes, size, &features, err));
     if (features.has_animation)
@@ -204,26 +205,52 @@ static tt_status webp_decode(const uint8_t *bytes, size_t size, tt_image *out, t
     int n_channels = features.has_alpha ? TT__RGBA_CHANNELS : TT__RGB_CHANNELS;
     TT_TRY(tt__image_alloc(out, features.width, features.height, n_channels, err));
     TT_TRY(decode_pixels(bytes, size, out, n_channels, err));
-    if (features.has_alpha) tt__image_flatten(out);
+    return features.has_alpha ? tt__image_flatten(out, alpha, err) : TT_OK;
+}
+
+typedef struct webp_chunk {
+    const uint8_t *type, *data; /* borrowed */
+    size_t size;
+} webp_chunk;
+
+static tt_status next_chunk(const uint8_t *bytes, size_t end, size_t *at, webp_chunk *out,
+                            tt_err *err) {
+    size_t left = end - *at;
+    size_t n = left >= CHUNK_HEADER_BYTES ? get_u32(bytes + *at + 4) : 0;
+    if (left < CHUNK_HEADER_BYTES || n > left - CHUNK_HEADER_BYTES)
+        return tt_fail_at(err, TT_E_FORMAT, (int64_t)*at,
+                          "a chunk at byte %zu does not fit in %zu bytes", *at, end);
+    *out = (webp_chunk){bytes + *at, bytes + *at + CHUNK_HEADER_BYTES, n};
+    *at += CHUNK_HEADER_BYTES + n + (n & 1);
     return TT_OK;
 }
 
 static tt_status webp_read_text(const uint8_t *bytes, size_t size, tt_image_metadata *out,
                                 tt_err *err) {
+    webp_chunk c;
     size_t end;
     TT_TRY(check_container(bytes, size, &end, err));
     for (size_t at = FIRST_CHUNK_AT; at < end;) {
-        size_t left = end - at;
-        size_t n = left >= CHUNK_HEADER_BYTES ? get_u32(bytes + at + 4) : 0;
-        if (left < CHUNK_HEADER_BYTES || n > left - CHUNK_HEADER_BYTES)
-            return tt_fail_at(err, TT_E_FORMAT, (int64_t)at,
-                              "a chunk at byte %zu does not fit in %zu bytes", at, end);
-        const uint8_t *data = bytes + at + CHUNK_HEADER_BYTES;
-        if (!memcmp(bytes + at, "EXIF", 4)) TT_TRY(tt__exif_read(data, n, &out->parameters, err));
-        if (!memcmp(bytes + at, "XMP ", 4)) TT_TRY(tt__xmp_read(data, n, &out->json, err));
-        at += CHUNK_HEADER_BYTES + n + (n & 1);
+        TT_TRY(next_chunk(bytes, end, &at, &c, err));
+        if (!memcmp(c.type, "EXIF", 4))
+            TT_TRY(tt__exif_read(c.data, c.size, &out->parameters, err));
+        if (!memcmp(c.type, "XMP ", 4)) TT_TRY(tt__xmp_read(c.data, c.size, &out->json, err));
     }
     return TT_OK;
 }
 
-const tt__codec tt__webp_codec = {webp_encode, webp_probe, webp_decode, webp_read_text};
+static bool webp_find_exif(const uint8_t *bytes, size_t size, const uint8_t **block, size_t *n) {
+    webp_chunk c;
+    size_t end, at = FIRST_CHUNK_AT;
+    if (check_container(bytes, size, &end, NULL) != TT_OK) return false;
+    while (at < end && next_chunk(bytes, end, &at, &c, NULL) == TT_OK)
+        if (!memcmp(c.type, "EXIF", 4)) {
+            *block = c.data;
+            *n = c.size;
+            return true;
+        }
+    return false;
+}
+
+const tt__codec tt__webp_codec = {webp_encode, webp_probe, webp_decode, webp_read_text,
+                                  webp_find_exif};

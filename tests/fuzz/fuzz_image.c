@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "image/image.h"
+#include "image/input.h"
 #include "image/parameters.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -48,6 +49,18 @@ static void try_settings(const char *text) {
     tt_arena_release(&arena);
 }
 
+static void try_input(const uint8_t *data, size_t size) {
+    enum { SIDE = 16 };
+    tt_image image, small;
+    uint8_t *alpha, mask[SIDE * SIDE];
+    if (tt_image_load(data, size, &image, &alpha, NULL) != TT_OK) return;
+    if (tt_image_resize_cropped(&image, SIDE, SIDE, &small, NULL) == TT_OK)
+        tt_image_brightness(&small, mask);
+    tt_image_release(&small);
+    tt_image_release(&image);
+    tt_free(alpha);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     tt_image_metadata found;
     tt_image_info info;
@@ -60,6 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (tt_image_decode(data, size, &image, NULL) == TT_OK)
             check(image.width == info.width && image.height == info.height);
         tt_image_release(&image);
+        try_input(data, size);
     }
     char *text = tt_alloc(size + 1); /* the bytes as settings; text beyond a NUL is not seen */
     if (text && size) memcpy(text, data, size);
