@@ -160,9 +160,10 @@ static tt_status open_adapter(tt_adapter *a, const char *path, tt_err *err) {
     TT_TRY(tt_safetensors_open(path, TT_ST_PREAD, &a->file, err));
     tt__adapter_find_base_model(a);
     TT_TRY(match_keys(a, err));
-    TT_TRY(check_patches(a, err));
-    report_patches(a);
-    return TT_OK;
+    tt_status status = check_patches(a, err);
+    if (status == TT_E_FORMAT) TT_TRY(tt__adapter_refuse_stated(a, err));
+    if (status == TT_OK) report_patches(a);
+    return status;
 }
 
 tt_status tt_adapter_open(const char *path, const tt_checkpoint *checkpoint, tt_adapter **out,

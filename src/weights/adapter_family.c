@@ -105,14 +105,19 @@ tt_status tt__adapter_refuse_family(const tt_adapter *a, tt_err *err) {
     return TT_OK;
 }
 
+tt_status tt__adapter_refuse_stated(const tt_adapter *a, tt_err *err) {
+    for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++)
+        if (tt__after(a->report.base_model, spellings[i].begin))
+            return spellings[i].what ? refuse(a, spellings[i].what, err) : TT_OK;
+    return TT_OK;
+}
+
 tt_status tt__adapter_refuse_unmatched(const tt_adapter *a, tt_err *err) {
     const tt_adapter_report *r = &a->report;
     if (r->n_matched > 0) return TT_OK;
     if (r->n_keys == 0)
         return tt_fail(err, TT_E_FORMAT, "lora %s: the file holds no tensors", r->name);
-    for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++)
-        if (tt__after(r->base_model, spellings[i].begin) && spellings[i].what)
-            return refuse(a, spellings[i].what, err);
+    TT_TRY(tt__adapter_refuse_stated(a, err));
     return tt_fail(err, TT_E_UNSUPPORTED,
                    "lora %s: none of its %d keys fits a module of this model (the first is %s)",
                    r->name, r->n_keys, r->unmatched[0]);

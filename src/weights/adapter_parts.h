@@ -126,6 +126,8 @@ const char *tt__part_name(tt__part part);
 /* adapter_family.c: refuses what is for another architecture, going by names and shapes; and what has no match. */
 tt_status tt__adapter_refuse_family(const tt_adapter *a, tt_err *err);
 tt_status tt__adapter_refuse_unmatched(const tt_adapter *a, tt_err *err);
+/* Refuses what the file itself says is for another architecture: the better sentence when its shapes do not fit. */
+tt_status tt__adapter_refuse_stated(const tt_adapter *a, tt_err *err);
 void tt__adapter_find_base_model(tt_adapter *a);
 
 /* adapter_check.c: kind, sizes and scale of a patch; every shape. */

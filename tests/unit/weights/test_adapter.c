@@ -235,6 +235,10 @@ static void other_architectures_are_refused_by_name(void **state) {
     st_metadata(&w, "ss_base_model_version", "sd_v1");
     add_pair(&w, "lora_unet_down_blocks_7_attentions_0_proj_in", 4, 4, 1);
     refuses(&w, TT_E_UNSUPPORTED, "is for Stable Diffusion 1.5, this model is Stable Diffusion XL");
+    st_begin(&w); /* names fit, shapes do not */
+    st_metadata(&w, "modelspec.architecture", "stable-diffusion-v2-768-v/lora");
+    add_pair(&w, PROJ, 4, 4, 1);
+    refuses(&w, TT_E_UNSUPPORTED, "is for Stable Diffusion 2, this model is Stable Diffusion XL");
 }
 
 static void what_is_no_adapter_is_refused(void **state) {
