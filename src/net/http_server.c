@@ -1,7 +1,7 @@
 /* Opening and closing the server; http_server_parts.h draws how the rest fits together.
  *
- * Price: two threads besides the caller's for the usual n_threads of 1; a parked exchange costs 6 kB (bench/parked.c),
- * and waking one walks libmicrohttpd's list of all suspended connections of that thread (0.1 ms at 10,000).
+ * Price: two threads besides the caller's for the usual n_threads of 1; a parked exchange costs 6 kB (bench/parked.c). A round
+ * of a server thread in which connections were resumed walks libmicrohttpd's list of all that thread's suspended ones.
  * It does not do: TLS, HTTP/2, compression, ranges, files. */
 #include "net/http_server.h"
 

@@ -91,8 +91,8 @@ static void wait_and_accept(tt__http_thread *thread) {
     for (int i = 0; i < server->n_listeners; i++) /* poll passes over a negative one */
         fds[LISTENERS + i] =
             (struct pollfd){.fd = is_open ? server->listeners[i] : -1, .events = POLLIN};
-    nfds_t n = (nfds_t)(LISTENERS + server->n_listeners);
-    if (poll(fds, n, wait_ms(thread)) <= 0) return;
+    int n = LISTENERS + server->n_listeners;
+    if (poll(fds, (nfds_t)n, wait_ms(thread)) <= 0) return;
     if (fds[WAKE].revents) {
         uint64_t count;
         ssize_t ignored = read(thread->wake_fd, &count, sizeof count);
