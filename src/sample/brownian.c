@@ -1,5 +1,6 @@
-/* A descent finds where a query's two ends part; from there one descent gathers what lies right of
- * the lower end, another what lies left of the upper end. Nothing is cached: a node costs one draw. */
+/* A query is the difference of the path at its two ends, each found by one descent from the whole range.
+ * Both ends add up the same nodes until they part, in double precision: their difference loses no digits.
+ * The two ends asked for last are remembered, since a step begins where the last one ended. */
 #include "sample/brownian.h"
 
 #include <math.h>
@@ -56,48 +57,13 @@ static void split(const tt_brownian *b, const node *at, float *w, float *right) 
     }
 }
 
-static void add(const tt_brownian *b, float *sum, const float *w) {
-    for (int64_t k = 0; k < b->n; k++) sum[k] += w[k];
+static void add(const tt_brownian *b, double *sum, const float *w) {
+    for (int64_t k = 0; k < b->n; k++) sum[k] += (double)w[k];
 }
 
-static void copy(const tt_brownian *b, float *to, const float *from) {
-    memcpy(to, from, (size_t)b->n * sizeof *to);
-}
-
-/* sum += the increment from `from` to the node's end; w is the node's. */
-static void add_tail(const tt_brownian *b, node at, double from, float *w, float *right,
-                     float *sum) {
-    while (from > at.start && from < at.end) {
-        split(b, &at, w, right);
-        if (from < at.middle) {
-            add(b, sum, right);
-            at = left_of(&at);
-        } else {
-            copy(b, w, right);
-            at = right_of(&at);
-        }
-    }
-    if (from <= at.start) add(b, sum, w);
-}
-
-/* sum += the increment from the node's start to `to`. */
-static void add_head(const tt_brownian *b, node at, double to, float *w, float *right, float *sum) {
-    while (to > at.start && to < at.end) {
-        split(b, &at, w, right);
-        if (to > at.middle) {
-            add(b, sum, w);
-            copy(b, w, right);
-            at = right_of(&at);
-        } else {
-            at = left_of(&at);
-        }
-    }
-    if (to >= at.end) add(b, sum, w);
-}
-
-/* sum = the increment over [from, to], start <= from < to <= end. */
-static void gather(const tt_brownian *b, double from, double to, float *sum) {
-    float *w = b->buffers, *right = w + b->n, *other = right + b->n;
+/* sum = the path at t, counted from the start of the range. */
+static void descend(const tt_brownian *b, double t, double *sum) {
+    float *w = b->scratch, *right = w + b->n;
     memset(sum, 0, (size_t)b->n * sizeof *sum);
     uint32_t seed;
     tt_seed_sequence(b->seed, NULL, 0, &seed, 1);
@@ -105,32 +71,40 @@ static void gather(const tt_brownian *b, double from, double to, float *sum) {
     const float deviation = (float)sqrt(b->variance);
     for (int64_t k = 0; k < b->n; k++) w[k] *= deviation;
     node at = make_node(b->start, b->end, 0, 0);
-    while (from > at.start || to < at.end) {
+    while (t > at.start && t < at.end) {
         split(b, &at, w, right);
-        if (to <= at.middle) {
+        if (t < at.middle) {
             at = left_of(&at);
-        } else if (from >= at.middle) {
-            copy(b, w, right);
-            at = right_of(&at);
-        } else {
-            copy(b, other, right);
-            add_tail(b, left_of(&at), from, w, right, sum);
-            add_head(b, right_of(&at), to, other, right, sum);
-            return;
+            continue;
         }
+        add(b, sum, w);
+        memcpy(w, right, (size_t)b->n * sizeof *w);
+        at = right_of(&at);
     }
-    add(b, sum, w);
+    if (t >= at.end) add(b, sum, w);
+}
+
+/* The path at t, in one of the two places where ends are remembered, and not where `kept` is. */
+static int find_end(tt_brownian *b, double t, int kept) {
+    for (int i = 0; i < TT_BROWNIAN_ENDS; i++)
+        if (b->knows_end[i] && b->ends[i] == t) return i;
+    int place = kept >= 0 ? 1 - kept : 0;
+    descend(b, t, b->paths + place * b->n);
+    b->knows_end[place] = true;
+    b->ends[place] = t;
+    return place;
 }
 
 void tt_brownian_init(tt_brownian *b, tt_noise_kind kind, uint64_t seed, float sigma_min,
-                      float sigma_max, int64_t n, float *buffers) {
+                      float sigma_max, int64_t n, float *scratch, double *paths) {
     *b = (tt_brownian){.kind = kind,
                        .seed = seed,
                        .start = six_decimals(sigma_min),
                        .end = six_decimals(sigma_max),
                        .variance = (double)sigma_max - sigma_min,
                        .n = n,
-                       .buffers = buffers};
+                       .scratch = scratch,
+                       .paths = paths};
 }
 
 static double clamp(const tt_brownian *b, double t) {
@@ -143,8 +117,13 @@ void tt_brownian_fill(tt_brownian *b, float sigma_from, float sigma_to, float *o
         memset(out, 0, (size_t)b->n * sizeof *out);
         return;
     }
-    gather(b, from, to, out);
+    /* The end that is remembered is looked up first, so that the other takes the free place. */
+    bool knows_to = (b->knows_end[0] && b->ends[0] == to) || (b->knows_end[1] && b->ends[1] == to);
+    int first = find_end(b, knows_to ? to : from, -1);
+    int second = find_end(b, knows_to ? from : to, first);
+    const double *upper = b->paths + (knows_to ? first : second) * b->n;
+    const double *lower = b->paths + (knows_to ? second : first) * b->n;
     float norm = sqrtf(fabsf(sigma_to - sigma_from));
     if (sigma_from > sigma_to) norm = -norm; /* the path runs upwards */
-    for (int64_t k = 0; k < b->n; k++) out[k] /= norm;
+    for (int64_t k = 0; k < b->n; k++) out[k] = (float)(upper[k] - lower[k]) / norm;
 }

@@ -1,7 +1,11 @@
 /* Whose pictures a seed should give: diffusers', A1111's or ComfyUI's. The three run the same
  * samplers and differ in the schedule they mean by default, in how noisy the first latents are, in
  * which timestep the model is told, and in where the noise of stochastic samplers comes from. One
- * row each, and sampler.c asks the row. */
+ * row each; plan.c and way_noise.c ask the row.
+ *
+ * Not covered: A1111's "Automatic" schedule type, which since its 1.9 is another schedule per sampler
+ * (name the schedule that the picture's text names); the two programs' own UniPC, whose order and
+ * B(h) differ from diffusers'. */
 #ifndef TT_SAMPLE_COMPAT_H
 #define TT_SAMPLE_COMPAT_H
 

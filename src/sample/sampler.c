@@ -18,7 +18,8 @@ struct tt_sampler {
     tt_sampler_options options; /* its strings are not looked at */
     int64_t n_values;
     float *buffers; /* owned: [N_BUFFERS][n_values] */
-    float *tree;    /* owned: [TT_BROWNIAN_BUFFERS][n_values], or NULL */
+    float *scratch; /* owned: [TT_BROWNIAN_SCRATCH][n_values], or NULL: no tree */
+    double *paths;  /* owned: [TT_BROWNIAN_ENDS][n_values], or NULL */
     tt__way_noise noise;
 };
 
@@ -33,14 +34,22 @@ void tt_sampler_options_defaults(tt_sampler_options *options) {
     tt_training_defaults(&options->training);
 }
 
-static tt_status make_buffers(tt_sampler *s, int count, float **out, tt_err *err) {
+static tt_status make_buffer(const tt_sampler *s, size_t value_bytes, void *out, tt_err *err) {
     size_t size_bytes;
-    if (!tt_mul_size((size_t)s->n_values, (size_t)count * sizeof(float), &size_bytes))
+    if (!tt_mul_size((size_t)s->n_values, value_bytes, &size_bytes))
         return tt_fail(err, TT_E_INVALID, "sampler: %lld values are more than memory can name",
                        (long long)s->n_values);
-    *out = tt_alloc_aligned(size_bytes);
-    if (!*out) return tt_fail_nomem(err, "the sampler's work buffers", size_bytes);
+    void *memory = tt_alloc_aligned(size_bytes);
+    if (!memory) return tt_fail_nomem(err, "the sampler's work buffers", size_bytes);
+    memcpy(out, &memory, sizeof memory);
     return TT_OK;
+}
+
+static tt_status make_buffers(tt_sampler *s, tt_err *err) {
+    TT_TRY(make_buffer(s, N_BUFFERS * sizeof(float), &s->buffers, err));
+    if (tt__way_noise_manner(&s->plan, &s->options) != TT_STEP_NOISE_BROWNIAN) return TT_OK;
+    TT_TRY(make_buffer(s, TT_BROWNIAN_SCRATCH * sizeof(float), &s->scratch, err));
+    return make_buffer(s, TT_BROWNIAN_ENDS * sizeof(double), &s->paths, err);
 }
 
 tt_status tt_sampler_new(const tt_sampler_options *options, tt_sampler **out, tt_err *err) {
@@ -51,9 +60,7 @@ tt_status tt_sampler_new(const tt_sampler_options *options, tt_sampler **out, tt
     s->n_values = options->n_values;
     tt_status status = TT_OK;
     TT_TRY_OUT(tt__plan_init(&s->plan, options, err));
-    TT_TRY_OUT(make_buffers(s, N_BUFFERS, &s->buffers, err));
-    if (tt__way_noise_manner(&s->plan, options) == TT_STEP_NOISE_BROWNIAN)
-        TT_TRY_OUT(make_buffers(s, TT_BROWNIAN_BUFFERS, &s->tree, err));
+    TT_TRY_OUT(make_buffers(s, err));
 out:
     if (status == TT_OK)
         *out = s;
@@ -66,7 +73,8 @@ void tt_sampler_free(tt_sampler *s) {
     if (!s) return;
     tt__plan_release(&s->plan);
     tt_free(s->buffers);
-    tt_free(s->tree);
+    tt_free(s->scratch);
+    tt_free(s->paths);
     tt_free(s);
 }
 
@@ -197,7 +205,7 @@ tt_status tt_sampler_run(tt_sampler *s, float *x, const tt_denoiser *denoiser, t
     const tt_denoiser *d = denoiser;
     TT_TRY(check_run(s, d, noise, err));
     tt__run r = begin_run(s, x, d, err);
-    tt__way_noise_begin(&s->noise, &s->plan, &s->options, noise, r.n, s->tree);
+    tt__way_noise_begin(&s->noise, &s->plan, &s->options, noise, r.n, s->scratch, s->paths);
     for (int i = 0; i < r.steps; i++) {
         TT_TRY(s->plan.kind->step(&r, i));
         if (d->adjust) TT_TRY(d->adjust(d->context, i + 1, x, err));

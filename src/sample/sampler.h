@@ -24,6 +24,9 @@
  * over the schedule's sigmas: euler_a with karras over EulerDiscrete's, ddim, pndm, lcm and tcd with
  * alpha = 1 / sqrt(1 + sigma^2).
  *
+ * A run that begins in the middle has no history there and starts at order 1, as in diffusers; but its
+ * LMSDiscreteScheduler weighs slopes that it does not have, which is not followed.
+ *
  * options.compat says whose habits to take on where programs differ (compat.h). */
 #ifndef TT_SAMPLE_SAMPLER_H
 #define TT_SAMPLE_SAMPLER_H

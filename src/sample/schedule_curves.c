@@ -40,7 +40,7 @@ static double beta_fraction(double x, double a) {
 static double beta_share(double x, double a) {
     if (x <= 0) return 0;
     if (x >= 1) return 1;
-    double front = exp(lgamma(2 * a) - 2 * lgamma(a) + a * (log(x) + log1p(-x)));
+    double front = tgamma(2 * a) / (tgamma(a) * tgamma(a)) * exp(a * (log(x) + log1p(-x)));
     if (x < 0.5) return front * beta_fraction(x, a) / a;
     return 1 - front * beta_fraction(1 - x, a) / a;
 }
@@ -48,6 +48,7 @@ static double beta_share(double x, double a) {
 /* The share rises with x, and is symmetric; bisected in the lower half, where numbers are dense. */
 double tt__beta_point(double share, double a) {
     enum { HALVINGS = 1100 }; /* until low and high are neighbours, from the least number on */
+    if (share <= 0) return 0;
     if (share == 0.5) return 0.5;
     if (share > 0.5) return 1 - tt__beta_point(1 - share, a);
     double low = 0, high = 0.5;

@@ -28,20 +28,20 @@ static void begin_fresh(tt__way_noise *w, const tt__plan *p, const tt_sampler_op
 
 /* The least sigma above 0 that the run visits, and the largest. */
 static void begin_tree(tt__way_noise *w, const tt__plan *p, const tt_sampler_options *o,
-                       const tt_noise *stream, int64_t n, float *buffers) {
+                       const tt_noise *stream, int64_t n, float *scratch, double *paths) {
     int last = p->first + p->steps;
     float min = p->sigmas[last] > 0 ? p->sigmas[last] : p->sigmas[last - 1];
     tt_noise_kind kind = o->step_noise_kind >= 0 ? (tt_noise_kind)o->step_noise_kind : stream->kind;
     tt_brownian_init(&w->tree, kind, stream->seed + o->step_seed_delta, min, p->sigmas[p->first], n,
-                     buffers);
+                     scratch, paths);
 }
 
 void tt__way_noise_begin(tt__way_noise *w, const tt__plan *p, const tt_sampler_options *o,
-                         tt_noise *stream, int64_t n, float *buffers) {
+                         tt_noise *stream, int64_t n, float *scratch, double *paths) {
     *w = (tt__way_noise){.manner = tt__way_noise_manner(p, o), .stream = stream};
     if (!stream) return;
     if (w->manner == TT_STEP_NOISE_FRESH) begin_fresh(w, p, o, stream);
-    if (w->manner == TT_STEP_NOISE_BROWNIAN) begin_tree(w, p, o, stream, n, buffers);
+    if (w->manner == TT_STEP_NOISE_BROWNIAN) begin_tree(w, p, o, stream, n, scratch, paths);
 }
 
 void tt__draw(tt__run *r, float sigma_from, float sigma_to, bool single, float *out) {

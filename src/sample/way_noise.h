@@ -7,9 +7,9 @@
 /* What DEFAULT becomes for this sampler; never DEFAULT. */
 tt_step_noise tt__way_noise_manner(const tt__plan *p, const tt_sampler_options *options);
 
-/* For one picture. `stream` made its first latents; buffers: [TT_BROWNIAN_BUFFERS][n], for a tree
- * only. */
+/* For one picture. `stream` made its first latents; scratch [TT_BROWNIAN_SCRATCH][n] and paths
+ * [TT_BROWNIAN_ENDS][n] are for a tree only. */
 void tt__way_noise_begin(tt__way_noise *w, const tt__plan *p, const tt_sampler_options *options,
-                         tt_noise *stream, int64_t n, float *buffers);
+                         tt_noise *stream, int64_t n, float *scratch, double *paths);
 
 #endif

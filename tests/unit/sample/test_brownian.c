@@ -36,15 +36,15 @@ static void seeds_are_numpys(void **state) {
 static void tree_is_torchsdes(void **state) {
     (void)state;
     golden_file g;
-    float found[N], expected[N], buffers[TT_BROWNIAN_BUFFERS * N];
-    double worst = 0;
+    float found[N], expected[N], scratch[TT_BROWNIAN_SCRATCH * N];
+    double worst = 0, paths[TT_BROWNIAN_ENDS * N];
     golden_open(&g, "brownian.bin");
     for (uint32_t trees = golden_u32(&g); trees > 0; trees--) {
         uint64_t seed;
         golden_take(&g, &seed, sizeof seed);
         float low = golden_f32(&g), high = golden_f32(&g);
         tt_brownian tree;
-        tt_brownian_init(&tree, TT_NOISE_CPU_F32, seed, low, high, N, buffers);
+        tt_brownian_init(&tree, TT_NOISE_CPU_F32, seed, low, high, N, scratch, paths);
         for (uint32_t queries = golden_u32(&g); queries > 0; queries--) {
             float from = golden_f32(&g), to = golden_f32(&g);
             golden_take(&g, expected, sizeof expected);
@@ -59,10 +59,11 @@ static void tree_is_torchsdes(void **state) {
 
 static void a_path_adds_up_whatever_is_asked_first(void **state) {
     (void)state;
-    float buffers[TT_BROWNIAN_BUFFERS * N], whole[N], part[N], again[N], sum[N] = {0};
+    float scratch[TT_BROWNIAN_SCRATCH * N], whole[N], part[N], again[N], sum[N] = {0};
     const float ends[] = {14.6f, 9.25f, 9.2f, 3.5f, 0.7f, 0.03f};
+    double paths[TT_BROWNIAN_ENDS * N];
     tt_brownian tree;
-    tt_brownian_init(&tree, TT_NOISE_CPU_F32, 7, 0.03f, 14.6f, N, buffers);
+    tt_brownian_init(&tree, TT_NOISE_CPU_F32, 7, 0.03f, 14.6f, N, scratch, paths);
     tt_brownian_fill(&tree, ends[0], ends[5], whole);
     for (int i = 0; i < 5; i++) {
         tt_brownian_fill(&tree, ends[i], ends[i + 1], part);
@@ -76,11 +77,30 @@ static void a_path_adds_up_whatever_is_asked_first(void **state) {
     for (int k = 0; k < N; k++) assert_float_equal(again[k], -whole[k], 0);
 }
 
+/* The step before ends where the next begins; what is remembered of it changes nothing. */
+static void what_was_asked_before_changes_nothing(void **state) {
+    (void)state;
+    float scratch[TT_BROWNIAN_SCRATCH * N], walked[N], alone[N];
+    double paths[TT_BROWNIAN_ENDS * N];
+    const float ends[] = {9, 7, 8.5f, 7, 3, 3.5f, 9, 2.25f, 7};
+    tt_brownian walk, single;
+    tt_brownian_init(&walk, TT_NOISE_CPU_F32, 3, 1, 9, N, scratch, paths);
+    for (size_t i = 0; i + 1 < sizeof ends / sizeof ends[0]; i++) {
+        float other_scratch[TT_BROWNIAN_SCRATCH * N];
+        double other_paths[TT_BROWNIAN_ENDS * N];
+        tt_brownian_init(&single, TT_NOISE_CPU_F32, 3, 1, 9, N, other_scratch, other_paths);
+        tt_brownian_fill(&walk, ends[i], ends[i + 1], walked);
+        tt_brownian_fill(&single, ends[i], ends[i + 1], alone);
+        assert_memory_equal(walked, alone, sizeof walked);
+    }
+}
+
 static void queries_are_kept_inside_and_may_be_empty(void **state) {
     (void)state;
-    float buffers[TT_BROWNIAN_BUFFERS * N], inside[N], outside[N];
+    float scratch[TT_BROWNIAN_SCRATCH * N], inside[N], outside[N];
+    double paths[TT_BROWNIAN_ENDS * N];
     tt_brownian tree;
-    tt_brownian_init(&tree, TT_NOISE_CUDA, 7, 1, 2, N, buffers);
+    tt_brownian_init(&tree, TT_NOISE_CUDA, 7, 1, 2, N, scratch, paths);
     tt_brownian_fill(&tree, 2, 1, inside);
     tt_brownian_fill(&tree, 5, 1, outside);
     for (int k = 0; k < N; k++) assert_float_equal(outside[k], inside[k] / 2, 1e-6f);
@@ -95,9 +115,10 @@ static void queries_are_kept_inside_and_may_be_empty(void **state) {
 static void noise_has_mean_0_and_deviation_1(void **state) {
     (void)state;
     enum { MANY = 65536 };
-    static float buffers[TT_BROWNIAN_BUFFERS * MANY], values[MANY];
+    static float scratch[TT_BROWNIAN_SCRATCH * MANY], values[MANY];
+    static double paths[TT_BROWNIAN_ENDS * MANY];
     tt_brownian tree;
-    tt_brownian_init(&tree, TT_NOISE_CPU_F32, 11, 0.03f, 14.6f, MANY, buffers);
+    tt_brownian_init(&tree, TT_NOISE_CPU_F32, 11, 0.03f, 14.6f, MANY, scratch, paths);
     tt_brownian_fill(&tree, 3.3f, 2.9f, values);
     double sum = 0, squares = 0;
     for (int k = 0; k < MANY; k++) {
@@ -113,6 +134,7 @@ int main(void) {
         cmocka_unit_test(seeds_are_numpys),
         cmocka_unit_test(tree_is_torchsdes),
         cmocka_unit_test(a_path_adds_up_whatever_is_asked_first),
+        cmocka_unit_test(what_was_asked_before_changes_nothing),
         cmocka_unit_test(queries_are_kept_inside_and_may_be_empty),
         cmocka_unit_test(noise_has_mean_0_and_deviation_1),
     };

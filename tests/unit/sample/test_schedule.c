@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "sample/sampler.h"
+#include "sample/schedule_parts.h"
 
 enum { MAX_STEPS = 50 };
 
@@ -136,6 +137,54 @@ static void timestep_of_a_sigma_inverts_the_table(void **state) {
     tt_noise_table_release(&table);
 }
 
+/* scipy.stats.beta.ppf(share, a, a), scipy 1.17. */
+static void points_of_the_beta_distribution_are_scipys(void **state) {
+    (void)state;
+    static const struct {
+        double share, at_06, at_25;
+    } expected[] = {
+        {0.001, 1.855873851745199e-05, 0.03251778873396982},
+        {0.05, 0.012554456873611399, 0.165280266655658},
+        {0.25, 0.17568037865269498, 0.34546374370570737},
+        {0.7, 0.7659829961247643, 0.6213520577345824},
+        {0.99, 0.9991387611784571, 0.9164370122546646},
+        {0.999999999, 0.9999999999999981, 0.9998723489998419},
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        double found = tt__beta_point(expected[i].share, 0.6);
+        assert_true(fabs(found - expected[i].at_06) <= 1e-12 * expected[i].at_06);
+        found = tt__beta_point(expected[i].share, 2.5);
+        assert_true(fabs(found - expected[i].at_25) <= 1e-12 * expected[i].at_25);
+    }
+    assert_true(tt__beta_point(0, 0.6) == 0);
+    assert_true(tt__beta_point(0.5, 0.6) == 0.5);
+    assert_true(tt__beta_point(1, 0.6) == 1);
+}
+
+/* Sabour et al. 2024: ten steps for SDXL; other counts lie between in the logarithm. */
+static void align_your_steps_gives_the_published_list(void **state) {
+    (void)state;
+    static const float published[] = {14.615f, 6.315f, 3.771f, 2.181f, 1.342f,
+                                      0.862f,  0.555f, 0.380f, 0.234f, 0.113f};
+    tt_sampler *s = make("euler", "ays", 10);
+    for (int i = 0; i < 10; i++) expect_close(tt_sampler_sigmas(s)[i], published[i]);
+    tt_sampler_free(s);
+    s = make("euler", "ays", 20);
+    for (int i = 0; i < 10; i++) expect_close(tt_sampler_sigmas(s)[2 * i], published[i]);
+    expect_close(tt_sampler_sigmas(s)[1], sqrt(14.615 * 6.315));
+    tt_sampler_free(s);
+}
+
+/* ComfyUI runs 31 steps where 30 are asked for: every 33rd entry from the second on. */
+static void ddim_uniform_may_run_more_steps_than_asked(void **state) {
+    (void)state;
+    tt_sampler *s = make("euler", "ddim_uniform", 30);
+    assert_int_equal(tt_sampler_steps(s), 31);
+    assert_true(tt_sampler_timesteps(s)[0] == 991);
+    assert_true(tt_sampler_timesteps(s)[30] == 1);
+    tt_sampler_free(s);
+}
+
 static void expect_refused(const tt_training *training, const char *part) {
     tt_noise_table table;
     tt_err err;
@@ -186,6 +235,9 @@ int main(void) {
         cmocka_unit_test(spacings_give_published_sigmas_and_scales),
         cmocka_unit_test(k_diffusion_schedules_start_at_the_noisiest_step),
         cmocka_unit_test(timestep_of_a_sigma_inverts_the_table),
+        cmocka_unit_test(points_of_the_beta_distribution_are_scipys),
+        cmocka_unit_test(align_your_steps_gives_the_published_list),
+        cmocka_unit_test(ddim_uniform_may_run_more_steps_than_asked),
         cmocka_unit_test(bad_training_facts_are_refused),
         cmocka_unit_test(table_survives_allocation_failure),
     };
