@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#include "app/nearest.h"
 #include "base/limits.h"
+#include "base/nearest.h"
 #include "tintype/engine.h"
 
 static const char *const *noise_names(void) {

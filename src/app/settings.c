@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/nearest.h"
 #include "app/show.h"
 #include "base/json.h"
+#include "base/nearest.h"
 
 enum { DASHES = 2 }; /* in front of a flag's name */
 

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/nearest.h"
 #include "app/show.h"
+#include "base/nearest.h"
 #include "cmd/run.h"
 #include "cmd/waiting.h"
 #include "tintype/engine.h"

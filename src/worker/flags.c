@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "base/nearest.h"
 
 typedef enum kind { SWITCH, NUMBER, TEXT } kind;
 
@@ -18,7 +19,7 @@ typedef struct row {
     const char *value, *help;
 } row;
 
-enum { MAX_PORT = 65535, MAX_NAME_BYTES = 32, MAX_DISTANCE = 4 };
+enum { MAX_PORT = 65535, MAX_NAME_BYTES = 32 };
 
 static const row ROWS[] = {
     {"--test_input", TEXT, offsetof(tt_flags, test_input), 0, 0, "JSON",
@@ -42,44 +43,16 @@ static const row ROWS[] = {
 };
 enum { N_ROWS = sizeof ROWS / sizeof ROWS[0] };
 
-/* ---- suggestions -------------------------------------------------------------------------------------------------- */
-
-static size_t smallest(size_t a, size_t b, size_t c) {
-    size_t least = a < b ? a : b;
-    return least < c ? least : c;
-}
-
-/* Insertions, deletions and replacements that turn a into b (Levenshtein), of the first MAX_NAME_BYTES bytes. */
-static size_t distance(const char *a, const char *b) {
-    size_t costs[MAX_NAME_BYTES + 1], n = strnlen(b, MAX_NAME_BYTES);
-    for (size_t j = 0; j <= n; j++) costs[j] = j;
-    for (size_t i = 0; i < strnlen(a, MAX_NAME_BYTES); i++) {
-        size_t diagonal = costs[0];
-        costs[0] = i + 1;
-        for (size_t j = 0; j < n; j++) {
-            size_t above = costs[j + 1], replaced = diagonal + (a[i] != b[j]);
-            costs[j + 1] = smallest(above + 1, costs[j] + 1, replaced);
-            diagonal = above;
-        }
-    }
-    return costs[n];
-}
-
 static tt_status unknown(const char *argument, size_t length, tt_err *err) {
     char name[MAX_NAME_BYTES + 1] = "";
     memcpy(name, argument, length < MAX_NAME_BYTES ? length : MAX_NAME_BYTES);
-    const row *best = NULL;
-    size_t least = MAX_DISTANCE + 1;
-    for (int i = 0; i < N_ROWS; i++) {
-        size_t d = distance(name, ROWS[i].name);
-        if (d < least) {
-            least = d;
-            best = &ROWS[i];
-        }
-    }
+    tt_nearest nearest;
+    tt_nearest_init(&nearest, name);
+    for (int i = 0; i < N_ROWS; i++) tt_nearest_offer(&nearest, ROWS[i].name);
     if (name[0] != '-') return tt_fail(err, TT_E_INVALID, "unexpected argument \"%s\"", name);
-    if (!best) return tt_fail(err, TT_E_INVALID, "unknown flag %s; --help lists the known", name);
-    return tt_fail(err, TT_E_INVALID, "unknown flag %s, did you mean %s?", name, best->name);
+    if (!nearest.best)
+        return tt_fail(err, TT_E_INVALID, "unknown flag %s; --help lists the known", name);
+    return tt_fail(err, TT_E_INVALID, "unknown flag %s, did you mean %s?", name, nearest.best);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------------ */

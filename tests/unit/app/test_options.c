@@ -9,10 +9,10 @@
 #include <stdio.h>
 
 #include "app/help.h"
-#include "app/nearest.h"
 #include "app/options.h"
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/nearest.h"
 #include "unit/app/fake_engine.h"
 
 enum { TEXT_BYTES = 1 << 20, HELP_COLUMNS = 100 };

@@ -1,6 +1,6 @@
 /* "Did you mean ...?": the candidate a person most likely meant. */
-#ifndef TT_APP_NEAREST_H
-#define TT_APP_NEAREST_H
+#ifndef TT_BASE_NEAREST_H
+#define TT_BASE_NEAREST_H
 
 #include <stddef.h>
 

@@ -1,6 +1,6 @@
 /* See nearest.h. Damerau-Levenshtein in its restricted form (no edit inside a swap): three rows of
  * a table. The names compared are short and few, so nothing cleverer is wanted. */
-#include "app/nearest.h"
+#include "base/nearest.h"
 
 #include <ctype.h>
 #include <string.h>
