@@ -33,17 +33,15 @@ tt_status tt__step_ddim(tt__run *r, int i) {
 
 /* ---- PNDM (Liu et al. 2022), the linear multistep part: diffusers' class with skip_prk_steps ---- */
 
-/* out = x at `from` carried to `to` with r->input for the model's answer: formula 9 of the paper. */
+/* out = x at `from` carried to `to` with r->input for the model's answer: formula 9 of the paper, for
+ * velocities written so that it also starts from pure noise. */
 static void pndm_move(tt__run *r, const float *x, const tt__point *from, const tt__point *to,
                       float *out) {
-    double kept = to->alpha / from->alpha;
-    const float of_x = (float)kept, of_noise = (float)(to->s - kept * from->s);
-    const float alpha = (float)from->alpha, s = (float)from->s;
+    double a = from->alpha, s = from->s, to_a = to->alpha, to_s = to->s;
     bool v = r->prediction == TT_SAMPLE_V;
-    for (int64_t k = 0; k < r->n; k++) {
-        float noise = v ? alpha * r->input[k] + s * x[k] : r->input[k];
-        out[k] = of_x * x[k] + of_noise * noise;
-    }
+    const float of_x = (float)(v ? to_a * a + to_s * s : to_a / a);
+    const float of_answer = (float)(v ? to_s * a - to_a * s : to_s - to_a / a * s);
+    for (int64_t k = 0; k < r->n; k++) out[k] = of_x * x[k] + of_answer * r->input[k];
 }
 
 /* r->input = the answers, newest first, mixed by Adams and Bashforth's even weights. */

@@ -32,8 +32,7 @@ static void begin_tree(tt__way_noise *w, const tt__plan *p, const tt_sampler_opt
     int last = p->first + p->steps;
     float min = p->sigmas[last] > 0 ? p->sigmas[last] : p->sigmas[last - 1];
     tt_noise_kind kind = o->step_noise_kind >= 0 ? (tt_noise_kind)o->step_noise_kind : stream->kind;
-    tt_brownian_init(&w->tree, kind, stream->seed + o->step_seed_delta, min, p->sigmas[p->first], n,
-                     scratch, paths);
+    tt_brownian_init(&w->tree, kind, stream->seed, min, p->sigmas[p->first], n, scratch, paths);
 }
 
 void tt__way_noise_begin(tt__way_noise *w, const tt__plan *p, const tt_sampler_options *o,

@@ -1,19 +1,13 @@
 /* Tables, grids and whole runs against diffusers' schedulers (tools/golden/samplers.py). */
 #include "golden_file.h"
+#include "golden_model.h"
 
 #include <math.h>
 #include <stdio.h>
 
 #include "sample/sampler.h"
 
-enum {
-    CHANNELS = 4,
-    SIDE = 8,
-    N = CHANNELS * SIDE * SIDE,
-    KEPT = N / 4,
-    TABLE = 1000,
-    GRID_STEPS = 200
-};
+enum { N = GOLDEN_N, KEPT = N / 4, TABLE = 1000, GRID_STEPS = 200 };
 static const uint64_t run_seed = 20240229;
 
 static double relative(double found, double expected) {
@@ -69,22 +63,6 @@ static void grids_agree_for_1_to_200_steps(golden_file *g) {
                          spacing, steps, sum, sums[steps - 1]);
         }
     }
-}
-
-/* The generator script's denoiser. */
-static tt_status model(void *context, const float *x, float t, float *out, tt_err *err) {
-    (void)context, (void)err;
-    float shift = 0.1f * sinf(t * 0.01f), gain = 0.6f + 0.0004f * t;
-    for (int c = 0; c < CHANNELS; c++)
-        for (int row = 0; row < SIDE; row++)
-            for (int col = 0; col < SIDE; col++) {
-                float here = x[(c * SIDE + row) * SIDE + col];
-                float right = x[((c + 1) % CHANNELS * SIDE + row) * SIDE + (col + 1) % SIDE];
-                float below = x[(c * SIDE + (row + 1) % SIDE) * SIDE + col];
-                float mixed = 0.8f * here + 0.3f * right - 0.2f * below + shift;
-                out[(c * SIDE + row) * SIDE + col] = tanhf(mixed) * gain;
-            }
-    return TT_OK;
 }
 
 typedef struct expected_run {
@@ -173,7 +151,7 @@ static void runs_agree(golden_file *g) {
         tt_noise_init(&noise, TT_NOISE_CPU_F32, run_seed);
         tt_noise_fill(&noise, x, N);
         for (int k = 0; k < N; k++) x[k] *= tt_sampler_init_scale(s);
-        const tt_denoiser denoiser = {.model = model};
+        const tt_denoiser denoiser = {.model = golden_model};
         assert_int_equal(tt_sampler_run(s, x, &denoiser, &noise, NULL), TT_OK);
         tt_sampler_free(s);
         double latents = latent_error(x, &e);

@@ -1,41 +1,19 @@
 /* Samplers, schedules, parts of schedules and habits of three programs, whole runs against diffusers,
  * torchsde and formulas in numpy (tools/golden/manners.py). */
 #include "golden_file.h"
+#include "golden_model.h"
 
 #include <math.h>
 #include <stdio.h>
 
 #include "sample/sampler.h"
 
-enum {
-    CHANNELS = 4,
-    SIDE = 8,
-    N = CHANNELS * SIDE * SIDE,
-    KEPT = N / 4,
-    LONG_NAME = 20,
-    MOST = 64
-};
+enum { N = GOLDEN_N, KEPT = N / 4, LONG_NAME = 20, MOST = 64 };
 static const uint64_t run_seed = 20240229;
-
-/* The generator script's denoiser. */
-static tt_status model(void *context, const float *x, float t, float *out, tt_err *err) {
-    (void)context, (void)err;
-    float shift = 0.1f * sinf(t * 0.01f), gain = 0.6f + 0.0004f * t;
-    for (int c = 0; c < CHANNELS; c++)
-        for (int row = 0; row < SIDE; row++)
-            for (int col = 0; col < SIDE; col++) {
-                float here = x[(c * SIDE + row) * SIDE + col];
-                float right = x[((c + 1) % CHANNELS * SIDE + row) * SIDE + (col + 1) % SIDE];
-                float below = x[(c * SIDE + (row + 1) % SIDE) * SIDE + col];
-                float mixed = 0.8f * here + 0.3f * right - 0.2f * below + shift;
-                out[(c * SIDE + row) * SIDE + col] = tanhf(mixed) * gain;
-            }
-    return TT_OK;
-}
 
 static tt_status model_both(void *context, const float *x, float t, float *out, float *uncond,
                             tt_err *err) {
-    TT_TRY(model(context, x, t, out, err));
+    TT_TRY(golden_model(context, x, t, out, err));
     for (int k = 0; k < N; k++) uncond[k] = 0.8f * out[k];
     return TT_OK;
 }
@@ -166,7 +144,7 @@ static void check_run(golden_file *g, worst *all, worst *trees) {
     float x[N];
     tt_noise noise;
     make_start(s, &e, &noise, x);
-    const tt_denoiser denoiser = {.model = model, .model_both = model_both};
+    const tt_denoiser denoiser = {.model = golden_model, .model_both = model_both};
     assert_int_equal(tt_sampler_run(s, x, &denoiser, &noise, NULL), TT_OK);
     tt_sampler_free(s);
     /* Measured 5e-5; with a tree 7e-4, where torch rounds a logarithm otherwise. */

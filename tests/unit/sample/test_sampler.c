@@ -170,6 +170,7 @@ static void zero_terminal_snr_recovers_it_with_v_prediction(void **state) {
             options.prediction = TT_SAMPLE_V;
             float x[N];
             run_with(&options, x);
+            for (int k = 0; k < N; k++) assert_true(isfinite(x[k]));
             expect_picture(&options, x);
         }
 }
