@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "weights/adapter_parts.h"
 
-enum { MAX_SIDE = 140, MAX_DEPTH = 300, PANEL = 128 /* k is summed in panels of this depth */ };
+enum { MAX_SIDE = 140, MAX_DEPTH = 300, PANEL = 64 /* k is summed in panels of this depth */ };
 
 static float a[MAX_SIDE * MAX_DEPTH], b[MAX_DEPTH * MAX_SIDE];
 static float c[MAX_SIDE * MAX_SIDE], expected[MAX_SIDE * MAX_SIDE];
