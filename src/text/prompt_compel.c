@@ -39,8 +39,7 @@ static void multiply_since(tt_segments *s, size_t first, double factor) {
 /* The factor of a run of one sign at the parser's place, if what follows may follow it; 1 and no move otherwise. */
 static double take_signs(parser *p) {
     size_t end = p->at;
-    while (end < p->size && end - p->at < TT_MAX_PROMPT_NESTING && p->text[end] == p->text[p->at])
-        end++;
+    while (end < p->size && p->text[end] == p->text[p->at]) end++;
     if (p->at == p->size || !is_one_of("+-", p->text[p->at])) return 1;
     if (end < p->size && !tt__is_ascii_space(p->text[end]) && !is_one_of(",.;:!?)", p->text[end]))
         return 1;

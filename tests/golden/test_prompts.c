@@ -17,8 +17,7 @@
 #include "text/chunks.h"
 #include "text/clip.h"
 #include "text/prompt.h"
-#include "text/prompt_segments.h"
-#include "text/prompt_weighting.h"
+#include "text/prompt_encode.h"
 
 /* Weights are the same multiplications in the same order; compel's powers may differ in the last bit. */
 #define LARGEST_WEIGHT_ERROR 1e-12
@@ -244,8 +243,9 @@ typedef struct network {
 } network;
 
 /* The second encoder of a test model. */
-static void network_open(network *n) {
-    const tt_golden_setup setup = tt_golden_setup_number("kernel", 0);
+static void network_open(network *n, tt_dtype dtype) {
+    tt_golden_setup setup = tt_golden_setup_number("kernel", 0);
+    setup.dtype = dtype;
     tt_err err;
     tt_golden_network_open(&setup, &n->base);
     TT_GOLDEN_OK(tt_clip_open(n->base.loader, n->base.ops, 1, &n->clip, &err), err);
@@ -294,13 +294,12 @@ static void some_ids(int32_t ids[POSITIONS]) {
     ids[9] = 49407;
 }
 
-/* Rows that are the vocabulary's own must be the vocabulary's own. */
-static void injected_rows_stand_for_tokens(void **state) {
-    (void)state;
+/* Rows that are the vocabulary's own must give the same bits. */
+static void check_injected_rows(tt_dtype dtype) {
     network n;
     int32_t ids[POSITIONS], others[POSITIONS];
     const float *rows[POSITIONS] = {NULL};
-    network_open(&n);
+    network_open(&n, dtype);
     some_ids(ids);
     memcpy(others, ids, sizeof ids);
     for (int i = 3; i < 6; i++) {
@@ -319,11 +318,17 @@ static void injected_rows_stand_for_tokens(void **state) {
     network_close(&n);
 }
 
+static void injected_rows_stand_for_tokens(void **state) {
+    (void)state;
+    check_injected_rows(TT_F32);
+    check_injected_rows(TT_BF16);
+}
+
 static void clip_skip_reads_earlier_states_and_the_same_pooled_row(void **state) {
     (void)state;
     network n;
     int32_t ids[POSITIONS];
-    network_open(&n);
+    network_open(&n, TT_F32);
     some_ids(ids);
     assert_true(tt_clip_layers(n.clip) >= 2);
     result usual = run(&n, &(tt_clip_input){.ids = ids});
@@ -340,6 +345,113 @@ static void clip_skip_reads_earlier_states_and_the_same_pooled_row(void **state)
     network_close(&n);
 }
 
+/* ---- the whole way ---------------------------------------------------------------------------------- */
+
+#define LARGEST_STATE_ERROR 1e-4 /* as tests/golden/test_text.c */
+
+typedef struct encoders {
+    tt_golden_network base;
+    tt_tokenizer *tokenizer;
+    tt_clip *clips[TT_PROMPT_ENCODERS];
+    tt_text_encoder list[TT_PROMPT_ENCODERS];
+} encoders;
+
+static void encoders_open(encoders *e) {
+    const tt_golden_setup setup = tt_golden_setup_number("kernel", 0);
+    const int32_t ids[POSITIONS] = {0}, pads[] = {49407, 0};
+    tt_err err;
+    tt_golden_network_open(&setup, &e->base);
+    TT_GOLDEN_OK(tt_tokenizer_open(&e->tokenizer, &err), err);
+    for (int i = 0; i < TT_PROMPT_ENCODERS; i++)
+        TT_GOLDEN_OK(tt_clip_open(e->base.loader, e->base.ops, i, &e->clips[i], &err), err);
+    TT_GOLDEN_OK(tt_loader_run(e->base.loader, &err), err);
+    tt_ops_plan_begin(e->base.ops);
+    for (int i = 0; i < TT_PROMPT_ENCODERS; i++) {
+        float *hidden = tt_alloc(POSITIONS * (size_t)tt_clip_width(e->clips[i]) * sizeof *hidden);
+        float *pooled = tt_alloc((size_t)(tt_clip_pooled_width(e->clips[i]) + 1) * sizeof *pooled);
+        TT_GOLDEN_OK(tt_clip_encode(e->clips[i], ids, hidden, pooled, &err), err);
+        e->list[i] = tt_text_encoder_of(e->clips[i], e->tokenizer, pads[i]);
+        tt_free(hidden);
+        tt_free(pooled);
+    }
+    TT_GOLDEN_OK(tt_ops_plan_end(e->base.ops, &err), err);
+}
+
+static void encoders_close(encoders *e) {
+    for (int i = 0; i < TT_PROMPT_ENCODERS; i++) tt_clip_close(e->clips[i]);
+    tt_tokenizer_close(e->tokenizer);
+    tt_golden_network_close(&e->base);
+}
+
+static tt_conditioning encode_text(const encoders *e, const char *text, tt_prompt_syntax syntax) {
+    const tt_buf one = {.data = (char *)(uintptr_t)text, .size = strlen(text)}; /* borrowed */
+    const tt_buf texts[] = {one, one};
+    const tt_encode_options options = tt_encode_options_for(syntax);
+    tt_conditioning c;
+    tt_err err;
+    TT_GOLDEN_OK(tt_prompt_encode(e->list, texts, &options, &c, &err), err);
+    return c;
+}
+
+/* Columns of encoder `which` against the states that transformers gave. */
+static void compare_states(const encoders *e, const tt_conditioning *c, int which, int number) {
+    size_t width = (size_t)e->list[which].width, column = which ? (size_t)e->list[0].width : 0;
+    tt_npy expected = tt_golden_array("expected/text/kernel-%d-%d.npy", number, which + 1);
+    const float *values = expected.data;
+    assert_int_equal(expected.count, POSITIONS * width);
+    for (size_t t = 0; t < POSITIONS; t++)
+        for (size_t i = 0; i < width; i++) {
+            double found = (double)c->states[t * (size_t)c->width + column + i];
+            assert_true(fabs(found - (double)values[t * width + i]) < LARGEST_STATE_ERROR);
+        }
+    tt_npy_release(&expected);
+}
+
+static void plain_prompts_agree_with_transformers(void **state) {
+    (void)state;
+    json_object *cases = tt_golden_cases("expected/text.json");
+    encoders e;
+    int checked = 0;
+    encoders_open(&e);
+    for (size_t i = 0; i < json_object_array_length(cases); i++) {
+        json_object *one = json_object_array_get_idx(cases, i);
+        if (strcmp(tt_golden_string(one, "model"), "kernel") != 0) continue;
+        tt_conditioning c = encode_text(&e, tt_golden_string(one, "prompt"), TT_PROMPT_PLAIN);
+        assert_int_equal(c.n_chunks, 1);
+        for (int which = 0; which < TT_PROMPT_ENCODERS; which++)
+            compare_states(&e, &c, which, tt_golden_int(one, "number"));
+        tt_conditioning_release(&c);
+        checked++;
+    }
+    assert_true(checked > 0);
+    encoders_close(&e);
+    json_object_put(cases);
+}
+
+/* A prompt without signs means the same in every syntax; and a second chunk leaves the first as it is. */
+static void syntaxes_agree_where_nothing_is_written(void **state) {
+    (void)state;
+    static const char text[] = "a lighthouse on a cliff, oil painting";
+    encoders e;
+    encoders_open(&e);
+    tt_conditioning plain = encode_text(&e, text, TT_PROMPT_PLAIN);
+    size_t bytes = POSITIONS * (size_t)plain.width * sizeof(float);
+    for (int s = 0; s < TT_PROMPT_SYNTAXES; s++) {
+        tt_conditioning c = encode_text(&e, text, (tt_prompt_syntax)s);
+        assert_memory_equal(c.states, plain.states, bytes);
+        assert_memory_equal(c.pooled, plain.pooled, (size_t)c.pooled_width * sizeof(float));
+        tt_conditioning_release(&c);
+    }
+    tt_conditioning two =
+        encode_text(&e, "a lighthouse on a cliff, oil painting BREAK a cat", TT_PROMPT_A1111);
+    assert_int_equal(two.n_chunks, 2);
+    assert_memory_equal(two.states, plain.states, bytes);
+    assert_memory_equal(two.pooled, plain.pooled, (size_t)two.pooled_width * sizeof(float));
+    tt_conditioning_release(&two);
+    tt_conditioning_release(&plain);
+    encoders_close(&e);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(segments_agree_with_a1111s_rules),
@@ -349,6 +461,8 @@ int main(void) {
         cmocka_unit_test(states_are_weighted_as_each_tool_does),
         cmocka_unit_test(injected_rows_stand_for_tokens),
         cmocka_unit_test(clip_skip_reads_earlier_states_and_the_same_pooled_row),
+        cmocka_unit_test(plain_prompts_agree_with_transformers),
+        cmocka_unit_test(syntaxes_agree_where_nothing_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -236,7 +236,7 @@ static void longest_prompt_of_brackets_is_read_at_every_step(void **state) {
     tt_prompt *p = opened(text);
     const tt_prompt *const prompts[] = {p, NULL};
     tt_prompt_schedule s;
-    assert_int_equal(tt_prompt_schedule_init(&s, prompts, TT_MAX_STEPS, NULL), TT_OK);
+    assert_int_equal(tt_prompt_schedule_init(&s, prompts, 100, NULL), TT_OK);
     assert_int_equal(s.n_variants, 2);
     tt_prompt_schedule_release(&s);
     tt_prompt_close(p);

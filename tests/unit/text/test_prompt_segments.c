@@ -159,6 +159,10 @@ static void many_pieces_of_one_weight_are_few_segments(void **state) {
                      TT_OK);
     assert_int_equal(found.n, 1);
     tt_segments_release(&found);
+    memset(text, '+', TT_MAX_PROMPT_BYTES); /* one word of one character, raised beyond the limit */
+    assert_int_equal(tt_segments_parse(text, TT_MAX_PROMPT_BYTES, TT_PROMPT_COMPEL, &found, NULL),
+                     TT_E_INVALID);
+    tt_segments_release(&found);
 }
 
 static void any_failed_allocation_is_survived(void **state) {
