@@ -93,11 +93,18 @@ static void name_kind(tt_adapter_report *r, const char *name) {
     snprintf(r->kinds + n, sizeof r->kinds - n, "%s%s", n ? ", " : "", name);
 }
 
+static bool is_changed(const tt_adapter *a, const tt__module *m) {
+    for (int i = 0; i < m->n_patches; i++)
+        if (!tt__patch_is_empty(&a->patches[m->patches[i]])) return true;
+    return false;
+}
+
 static void report_patches(tt_adapter *a) {
     tt_adapter_report *r = &a->report;
     bool seen[TT__N_KINDS] = {0}, has_dora = false;
     for (size_t i = 0; i < a->n_patches; i++) {
         const tt__patch *p = &a->patches[i];
+        if (tt__patch_is_empty(p)) continue;
         seen[p->kind] = true;
         has_dora = has_dora || p->parts[TT__DORA_SCALE] || p->parts[TT__MAGNITUDE];
         if (p->rank && (r->rank_min == 0 || p->rank < r->rank_min)) r->rank_min = p->rank;
@@ -108,7 +115,7 @@ static void report_patches(tt_adapter *a) {
         if (seen[k]) name_kind(r, kind_names[k]);
     if (!r->kinds[0]) name_kind(r, kind_names[TT__NO_KIND]);
     for (size_t i = 0; i < a->n_modules; i++)
-        if (a->modules[i].n_patches) r->n_modules[a->modules[i].network]++;
+        if (is_changed(a, &a->modules[i])) r->n_modules[a->modules[i].network]++;
 }
 
 const tt_adapter_report *tt_adapter_get_report(const tt_adapter *a) {
@@ -143,6 +150,17 @@ static tt_status match_keys(tt_adapter *a, tt_err *err) {
     return status == TT_OK ? tt__adapter_refuse_unmatched(a, err) : status;
 }
 
+/* The parts of a patch that changes nothing match nothing. */
+static void count_unmatched(tt_adapter *a, const tt__patch *p) {
+    tt_adapter_report *r = &a->report;
+    for (int i = 0; i < TT__N_PARTS; i++) {
+        if (!p->parts[i]) continue;
+        r->n_matched--;
+        if (r->n_unmatched++ < TT_ADAPTER_UNMATCHED_NAMED)
+            r->unmatched[r->n_unmatched - 1] = p->parts[i]->name;
+    }
+}
+
 static tt_status check_patches(tt_adapter *a, tt_err *err) {
     tt__alphas alphas = {0};
     tt_status status = tt__alphas_read(&alphas, a, err);
@@ -150,9 +168,10 @@ static tt_status check_patches(tt_adapter *a, tt_err *err) {
         tt__patch *p = &a->patches[i];
         status = tt__patch_check(a, p, err);
         if (status == TT_OK) p->scale = tt__alphas_scale(&alphas, a, p, p->scale);
+        if (status == TT_OK && tt__patch_is_empty(p)) count_unmatched(a, p);
     }
     tt__alphas_release(&alphas);
-    return status;
+    return status == TT_OK ? tt__adapter_refuse_unmatched(a, err) : status;
 }
 
 static tt_status open_adapter(tt_adapter *a, const char *path, tt_err *err) {

@@ -209,11 +209,15 @@ static tt_status check_ia3(const checker *c) {
     return need_count(c, TT__IA3, p->on_input ? p->in : p->out);
 }
 
+/* Larger blocks would take minutes to solve; trainers cut a layer into 4 blocks or more, of 2560 rows at most in SDXL. */
+enum { MAX_BLOCK = 4096 };
+
 static tt_status fail_blocks(const checker *c) {
     char found[SHAPE_BYTES];
     describe(found, c->p->parts[TT__OFT_BLOCKS]);
-    return tt__patch_fail(c->a, c->p, c->err, "oft_blocks %s does not divide %lld rows", found,
-                          (long long)c->p->out);
+    return tt__patch_fail(c->a, c->p, c->err,
+                          "oft_blocks %s does not cut %lld rows into blocks of at most %d", found,
+                          (long long)c->p->out, MAX_BLOCK);
 }
 
 /* [n, b, b] with n b = o; BOFT [m, n, b, b]: the widest of its m butterflies, 2^(m-1) b rows, must divide o too. */
@@ -223,7 +227,7 @@ static tt_status check_oft(const checker *c) {
     if (info->rank != 3 && info->rank != 4) return fail_blocks(c);
     const int64_t *shape = info->shape + info->rank - 3;
     int64_t n = shape[0], b = shape[1];
-    if (n < 1 || b < 1 || shape[2] != b || n > out || b > out || n * b != out)
+    if (n < 1 || b < 1 || shape[2] != b || n > out || b > out || n * b != out || b > MAX_BLOCK)
         return fail_blocks(c);
     if (info->rank == 4) {
         int64_t m = info->shape[0];
@@ -248,7 +252,8 @@ static tt_status check_dora(const checker *c) {
     } else {
         return TT_OK;
     }
-    if (p->kind == TT__LORA || p->kind == TT__LOHA || p->kind == TT__LOKR || p->kind == TT__GLORA)
+    if (p->kind == TT__LORA || p->kind == TT__LOHA || p->kind == TT__LOKR || p->kind == TT__GLORA ||
+        p->kind == TT__NO_KIND)
         return TT_OK;
     return tt__patch_fail(c->a, p, c->err, "DoRA goes with LoRA, LoHa, LoKr and GLoRA only");
 }
@@ -266,6 +271,10 @@ static tt__kind kind_of(tt__part part) {
     if (part == TT__DIFF) return TT__FULL;
     if (part == TT__SET_WEIGHT) return TT__SET;
     return TT__NO_KIND;
+}
+
+bool tt__patch_is_empty(const tt__patch *p) {
+    return p->kind == TT__NO_KIND && !p->parts[TT__DIFF_B];
 }
 
 static tt_status find_kind(const checker *c) {
@@ -302,8 +311,7 @@ static tt_status check_kind(const checker *c) {
     tt__patch *p = c->p;
     switch (p->kind) {
     case TT__NO_KIND:
-        if (p->parts[TT__DIFF_B]) return TT_OK;
-        return tt__patch_fail(c->a, p, c->err, "nothing to add, only an alpha or a magnitude");
+        return TT_OK; /* a bias, or nothing: see tt__patch_is_empty */
     case TT__LORA:
         return check_lora(c);
     case TT__LOHA:

@@ -132,6 +132,8 @@ void tt__adapter_find_base_model(tt_adapter *a);
 
 /* adapter_check.c: kind, sizes and scale of a patch; every shape. */
 tt_status tt__patch_check(const tt_adapter *a, tt__patch *p, tt_err *err);
+/* Only an alpha or a magnitude is left of it, as in files that were pruned: it changes nothing. */
+bool tt__patch_is_empty(const tt__patch *p);
 tt_status tt__patch_fail(const tt_adapter *a, const tt__patch *p, tt_err *err, const char *format,
                          ...) __attribute__((format(printf, 4, 5)));
 

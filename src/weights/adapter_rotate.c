@@ -18,23 +18,19 @@ static void solve(double *l, double *right, int64_t n) {
         int64_t pivot = column;
         for (int64_t i = column + 1; i < n; i++)
             if (fabs(l[i * n + column]) > fabs(l[pivot * n + column])) pivot = i;
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = 0; j < n; j++) { /* exchange; left of the column, l is done with */
             double x = l[column * n + j], y = right[column * n + j];
             l[column * n + j] = l[pivot * n + j], l[pivot * n + j] = x;
             right[column * n + j] = right[pivot * n + j], right[pivot * n + j] = y;
         }
         double inverse = 1 / l[column * n + column];
-        for (int64_t j = 0; j < n; j++) {
-            l[column * n + j] *= inverse;
-            right[column * n + j] *= inverse;
-        }
+        for (int64_t j = column; j < n; j++) l[column * n + j] *= inverse;
+        for (int64_t j = 0; j < n; j++) right[column * n + j] *= inverse;
         for (int64_t i = 0; i < n; i++) {
             double factor = l[i * n + column];
             if (i == column || factor == 0) continue;
-            for (int64_t j = 0; j < n; j++) {
-                l[i * n + j] -= factor * l[column * n + j];
-                right[i * n + j] -= factor * right[column * n + j];
-            }
+            for (int64_t j = column; j < n; j++) l[i * n + j] -= factor * l[column * n + j];
+            for (int64_t j = 0; j < n; j++) right[i * n + j] -= factor * right[column * n + j];
         }
     }
 }
