@@ -33,23 +33,11 @@ static void read_texts(const tt_settings *s, tt_request *r, tt_problems *problem
     tt_value_text(s, TT_OPT_NEGATIVE_PROMPT, &r->negative_prompt, problems);
 }
 
-/* What comes nearest to the samplers that other workers offer and this engine lacks. */
-static const char *nearest_sampler(const char *name) {
-    static const char *const pairs[][2] = {
-        {"PNDM", "ddim"}, {"KLMS", "euler"}, {"DPMSolverSinglestep", "dpmpp_2m"}};
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        if (strcmp(name, pairs[i][0]) == 0) return pairs[i][1];
-    return NULL;
-}
-
-static void refuse_sampler(const tt_setting *named, const char *name, const tt_err *why,
-                           tt_problems *problems) {
+static void refuse_sampler(const tt_setting *named, const tt_err *why, tt_problems *problems) {
     static const char own_name[] = "sampler: "; /* what the engine calls it */
     bool is_named = strncmp(why->message, own_name, strlen(own_name)) == 0;
-    const char *nearest = nearest_sampler(name);
-    tt_problems_add(problems, "%s: %s%s%s", named->spelling,
-                    why->message + (is_named ? strlen(own_name) : 0),
-                    nearest ? "; the nearest is " : "", nearest ? nearest : "");
+    tt_problems_add(problems, "%s: %s", named->spelling,
+                    why->message + (is_named ? strlen(own_name) : 0));
 }
 
 /* A pasted sampler name may bring its schedule. One that is named beside it wins when it comes from
@@ -61,7 +49,7 @@ static void read_sampler(const tt_settings *s, tt_request *r, tt_problems *probl
     tt_value_choice(s, TT_OPT_SCHEDULE, &chosen, problems);
     tt_value_string(s, TT_OPT_SAMPLER, &name, problems);
     if (name && tt_sampler_lookup(name, &sampler, &implied, &why) != TT_OK) {
-        refuse_sampler(named, name, &why, problems);
+        refuse_sampler(named, &why, problems);
         return;
     }
     if (implied && chosen && schedule->origin == named->origin && strcmp(implied, chosen) != 0)
