@@ -3,6 +3,7 @@
     ./dev bench                   start-up time, and where the time goes, with the model that comes along: a minute
     ./dev bench --full            SDXL's full size at 512x512 with guidance, against diffusers: half an hour, 14 GB of disk
     ./dev bench --full --size small --width 128 --height 128     the same path in a minute, to try it; says nothing
+    ./dev bench --serve           serve mode while 10,000 requests wait: memory, latency of POST /run (serve.py; half a minute)
 
 Contestants alternate, one at a time, each in a process of its own that starts with its model in the page cache. Every
 result is appended to build/bench/results.jsonl; the tables on stdout are SPEED.md's.
