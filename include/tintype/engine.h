@@ -80,7 +80,8 @@ const tt_engine_info *tt_engine_get_info(const tt_engine *engine);
  * is an RGB picture [preview_height, preview_width, 3] borrowed until the callback returns. */
 typedef struct tt_progress {
     int picture, n_pictures; /* 0-based picture in the batch */
-    int step, n_steps; /* steps finished so far, 1..n_steps; 0: text is encoded, denoising starts */
+    int step, n_steps; /* steps finished so far, 1..n_steps; 0: text is encoded, denoising starts.
+                          With an image or another compat, n_steps is not always the request's */
     double elapsed_ms; /* since generate was called */
     const uint8_t *preview;
     int preview_width, preview_height;
@@ -102,6 +103,20 @@ typedef struct tt_request {
         sampler; /* NULL: the model's default. Any name of tt_sampler_names, or what people paste */
     const char *schedule; /* NULL: the sampler's default */
     const char *noise;    /* "cpu" (torch CPU f32), "cpu-f16", "cuda" (Philox); NULL: "cpu" */
+    const char *compat;   /* whose picture a seed gives: "diffusers" (NULL), "a1111", "comfyui" */
+    /* A picture to start from, RGB [height, width, 3], borrowed; NULL: noise alone. */
+    const uint8_t *image;
+    float strength; /* with an image: more than 0, at most 1: how much of it is made anew */
+    /* Where to paint, [height, width], 255: anew, 0: keep as it is; needs an image. NULL: everywhere.
+     * In between, the result is mixed; latents change from 128. */
+    const uint8_t *mask;
+    /* The noise of another seed mixed in, 0..1 of it, as A1111 does; above 0, all pictures take `seed`
+     * and picture i takes variation_seed + i. */
+    float variation_strength;
+    uint64_t variation_seed;
+    /* What the model is told of the picture, in pixels; 0: width and height. */
+    int original_width, original_height, target_width, target_height;
+    int crop_left, crop_top;
     bool want_preview;
     tt_progress_fn progress; /* may be NULL */
     void *progress_context;
@@ -121,7 +136,7 @@ typedef struct tt_picture {
 
 typedef struct tt_timings {
     double text_ms, denoise_ms, vae_ms,
-        total_ms;   /* wall clock; denoise and vae over all pictures */
+        total_ms;   /* wall clock; denoise and vae (with what is encoded) over all pictures */
     double plan_ms; /* preparing primitives and memory */
 } tt_timings;
 
@@ -133,6 +148,7 @@ typedef struct tt_result {
     char sampler_label[64];      /* what people call sampler and schedule: "DPM++ 2M Karras" */
     const char *negative_policy; /* "encoded" or "zeros" */
     const char *vae_precision;   /* what the last picture was decoded in: "f32" or "bf16" */
+    int steps;                   /* that ran, per picture */
     int prompt_tokens;           /* of the prompt, without markers, before any cut */
     int prompt_tokens_used;      /* what the 75 places held */
     tt_timings timings;

@@ -11,6 +11,8 @@
 /* json-c recursion: our deepest legal document has 6 levels. */
 #define TT_MAX_JSON_DEPTH 32
 
+/* What a model may be told of the size of a picture: its training pictures were smaller. */
+#define TT_MAX_CONDITION_PIXELS 65536
 /* A picture's side: below 64 SDXL's own 8x VAE and three UNet levels leave nothing to look at; 4096
  * is four times the trained side, and its activations already ask for tens of GB. Latents are
  * pictures / 8. */

@@ -32,5 +32,6 @@ tt_status tt__decode(tt_generation *g, uint8_t *rgb, tt_err *err) {
     tt__to_channels_last(g->latents, g->channels, g->latent_h * g->latent_w, g->unet_in);
     TT_TRY(tt__vae_decode(g, g->unet_in, g->decoded, err));
     for (int64_t i = 0; i < count; i++) rgb[i] = to_byte(g->decoded[i]);
+    tt__paste_unmasked(g, rgb);
     return TT_OK;
 }

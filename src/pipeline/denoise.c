@@ -4,19 +4,39 @@
 #include "pipeline/parts.h"
 #include "sample/guidance.h"
 
-static tt_status predict(void *context, const float *input, float timestep, float *output,
-                         tt_err *err) {
+/* One row of the UNet's input; inpainting models take [latents, mask, latents of what is kept]. */
+static void fill_row(const tt_generation *g, const float *latents, float *row) {
+    int64_t positions = g->latent_h * g->latent_w, c = g->channels;
+    if (!g->engine->paints_in) {
+        tt__to_channels_last(latents, c, positions, row);
+        return;
+    }
+    for (int64_t p = 0; p < positions; p++) {
+        for (int64_t i = 0; i < c; i++) *row++ = latents[i * positions + p];
+        *row++ = g->start.mask[p];
+        for (int64_t i = 0; i < c; i++) *row++ = g->start.masked[p * c + i];
+    }
+}
+
+static tt_status predict_both(void *context, const float *input, float timestep, float *output,
+                              float *uncond, tt_err *err) {
     tt_generation *g = context;
     int64_t positions = g->latent_h * g->latent_w;
-    for (int64_t i = 0; i < g->n_rows; i++)
-        tt__to_channels_last(input, g->channels, positions, g->unet_in + i * g->n_values);
+    int64_t row_values = positions * tt_unet_in_channels(g->engine->unet);
+    for (int64_t i = 0; i < g->n_rows; i++) fill_row(g, input, g->unet_in + i * row_values);
     TT_TRY(tt_unet_forward(g->engine->unet, g->unet_in, g->latent_h, g->latent_w, timestep,
                            g->unet_out, err));
+    if (uncond) tt__to_planes(g->unet_out, g->channels, positions, uncond);
     if (g->n_rows == 2)
         tt_guidance_combine(g->unet_out, g->unet_out + g->n_values, g->request->guidance,
                             g->request->guidance_rescale, g->unet_out, g->n_values);
     tt__to_planes(g->unet_out, g->channels, positions, output);
     return TT_OK;
+}
+
+static tt_status predict(void *context, const float *input, float timestep, float *output,
+                         tt_err *err) {
+    return predict_both(context, input, timestep, output, NULL, err);
 }
 
 tt_status tt__report_progress(tt_generation *g, int step, const float *x0, tt_err *err) {
@@ -26,7 +46,7 @@ tt_status tt__report_progress(tt_generation *g, int step, const float *x0, tt_er
     tt_progress p = {.picture = g->picture,
                      .n_pictures = r->count,
                      .step = step,
-                     .n_steps = r->steps,
+                     .n_steps = g->result->steps,
                      .elapsed_ms = (double)(tt_clock_us() - g->start_us) / 1000};
     if (x0 && g->preview) {
         tt__preview(g, x0, g->preview);
@@ -35,18 +55,27 @@ tt_status tt__report_progress(tt_generation *g, int step, const float *x0, tt_er
         p.preview_height = (int)g->latent_h;
     }
     if (r->progress(r->progress_context, &p)) return TT_OK;
-    return tt_fail(err, TT_E_CANCELLED, "cancelled after step %d of %d", step, r->steps);
+    return tt_fail(err, TT_E_CANCELLED, "cancelled after step %d of %d", step, g->result->steps);
 }
 
 static tt_status step_done(void *context, int step, const float *x0, tt_err *err) {
     return tt__report_progress(context, step, x0, err);
 }
 
+static tt_status keep_unmasked(void *context, int step, float *x, tt_err *err) {
+    (void)err;
+    tt__keep_unmasked(context, step, x);
+    return TT_OK;
+}
+
 tt_status tt__denoise(tt_generation *g, tt_noise *noise, tt_err *err) {
-    const tt_denoiser denoiser = {.context = g, .model = predict, .step_done = step_done};
-    float scale = tt_sampler_init_scale(g->sampler);
-    tt_noise_fill(noise, g->latents, g->n_values);
-    for (int64_t i = 0; i < g->n_values; i++) g->latents[i] *= scale;
+    const bool keeps = g->request->mask && !g->engine->paints_in;
+    const tt_denoiser denoiser = {.context = g,
+                                  .model = predict,
+                                  .model_both = predict_both,
+                                  .adjust = keeps ? keep_unmasked : NULL,
+                                  .step_done = step_done};
+    tt__start(g, noise);
     TT_TRY(tt__report_progress(g, 0, NULL, err));
     TT_TRY(tt_sampler_run(g->sampler, g->latents, &denoiser, noise, err));
     if (tt__all_finite(g->latents, g->n_values)) return TT_OK;

@@ -81,14 +81,16 @@ static tt_status check_fit(const tt_engine *e, tt_err *err) {
         return tt_fail(err, TT_E_FORMAT, "model %s: text encoders of %d and %d positions",
                        e->model_name, tt_clip_positions(e->clips[0]),
                        tt_clip_positions(e->clips[1]));
-    if (tt_unet_in_channels(e->unet) != tt_vae_latent_channels(e->vae) ||
-        tt_unet_out_channels(e->unet) != tt_vae_latent_channels(e->vae))
-        return tt_fail(
-            err, TT_E_UNSUPPORTED,
-            "model %s: its UNet takes %lld channels and gives %lld, its VAE has %lld; inpainting "
-            "and editing models (9 or 8 channels) cannot make pictures from text alone",
-            e->model_name, (long long)tt_unet_in_channels(e->unet),
-            (long long)tt_unet_out_channels(e->unet), (long long)tt_vae_latent_channels(e->vae));
+    int64_t channels = tt_vae_latent_channels(e->vae), taken = tt_unet_in_channels(e->unet);
+    if ((taken != channels && taken != 2 * channels + 1) ||
+        tt_unet_out_channels(e->unet) != channels)
+        return tt_fail(err, TT_E_UNSUPPORTED,
+                       "model %s: its UNet takes %lld channels and gives %lld, its VAE has %lld; "
+                       "editing models "
+                       "(8 channels) are not supported",
+                       e->model_name, (long long)tt_unet_in_channels(e->unet),
+                       (long long)tt_unet_out_channels(e->unet),
+                       (long long)tt_vae_latent_channels(e->vae));
     if (tt_vae_latent_channels(e->vae) > TT_PREVIEW_MAX_CHANNELS)
         return tt_fail(err, TT_E_UNSUPPORTED, "model %s: latents of %lld channels, at most %d",
                        e->model_name, (long long)tt_vae_latent_channels(e->vae),
@@ -106,6 +108,7 @@ static tt_status open_networks(tt_engine *e, tt_loader *loader, tt_err *err) {
     for (int i = 0; i < TT_TEXT_ENCODERS; i++) TT_TRY(open_tokenizer(e, i, err));
     TT_TRY(tt__vae_open(e, err));
     TT_TRY(check_fit(e, err));
+    e->paints_in = tt_unet_in_channels(e->unet) != tt_vae_latent_channels(e->vae);
     return tt_loader_run(loader, err);
 }
 

@@ -18,6 +18,9 @@ static tt_status make_sampler(tt_generation *g, tt_err *err) {
     TT_TRY(tt__resolve_sampler(g->engine, g->request, &options, err));
     options.n_values = g->n_values;
     TT_TRY(tt_sampler_new(&options, &g->sampler, err));
+    g->start.compat = options.compat;
+    g->n_rows = g->request->guidance > 1 || tt_sampler_needs_both(g->sampler) ? 2 : 1;
+    g->result->steps = tt_sampler_steps(g->sampler);
     g->result->sampler = tt_sampler_name(g->sampler);
     g->result->schedule = tt_sampler_schedule(g->sampler);
     tt_sample_label(g->result->sampler, g->result->schedule, g->result->sampler_label);
@@ -35,12 +38,11 @@ static tt_status find_sizes(tt_generation *g, tt_err *err) {
     g->latent_h = r->height / factor;
     g->latent_w = r->width / factor;
     g->n_values = g->channels * g->latent_h * g->latent_w;
-    g->n_rows = r->guidance > 1 ? 2 : 1;
     return TT_OK;
 }
 
 /* All request memory in one place, so that the plan can count it. */
-static tt_status allocate(tt_generation *g, size_t *bytes, tt_err *err) {
+static tt_status allocate(tt_generation *g, tt_err *err) {
     const tt_engine *e = g->engine;
     const tt_request *r = g->request;
     int64_t tokens = tt_clip_positions(e->clips[0]);
@@ -51,16 +53,15 @@ static tt_status allocate(tt_generation *g, size_t *bytes, tt_err *err) {
         {&g->context, g->n_rows * tokens * tt_unet_context_width(e->unet)},
         {&g->pooled, g->n_rows * tt_unet_pooled_width(e->unet)},
         {&g->latents, g->n_values},
-        {&g->unet_in, g->n_rows * g->n_values},
+        {&g->unet_in, g->n_rows * g->n_values / g->channels * tt_unet_in_channels(e->unet)},
         {&g->unet_out, g->n_rows * g->n_values},
         {&g->decoded, (int64_t)r->width * r->height * 3},
     };
-    *bytes = 0;
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) {
         size_t size = (size_t)floats[i].count * sizeof(float);
         *floats[i].slot = tt_alloc(size);
         if (!*floats[i].slot) return tt_fail_nomem(err, "a request", size);
-        *bytes += size;
+        g->request_bytes += size;
     }
     if (r->want_preview && r->progress) {
         g->preview = tt_alloc((size_t)(g->latent_h * g->latent_w * 3));
@@ -79,12 +80,23 @@ static void release(tt_generation *g) {
     tt_free(g->unet_out);
     tt_free(g->decoded);
     tt_free(g->preview);
+    tt__release_start(g);
 }
 
-/* Original size, crop, target size: the picture as it is asked for, uncropped (diffusers' defaults). */
+static float size_or(int size, int otherwise) {
+    return (float)(size > 0 ? size : otherwise);
+}
+
+/* Original size, crop, target size: unless the request says otherwise, the picture as it is asked for, uncropped
+ * (diffusers' defaults). */
 static void set_condition(tt_generation *g) {
-    float h = (float)g->request->height, w = (float)g->request->width;
-    const float ids[TT_UNET_SIZE_IDS] = {h, w, 0, 0, h, w};
+    const tt_request *r = g->request;
+    const float ids[TT_UNET_SIZE_IDS] = {size_or(r->original_height, r->height),
+                                         size_or(r->original_width, r->width),
+                                         (float)r->crop_top,
+                                         (float)r->crop_left,
+                                         size_or(r->target_height, r->height),
+                                         size_or(r->target_width, r->width)};
     g->condition = (tt_unet_condition){.n = g->n_rows,
                                        .tokens = tt_clip_positions(g->engine->clips[0]),
                                        .context = g->context,
@@ -121,7 +133,7 @@ static void count_planned(tt_generation *g) {
 static tt_status plan(tt_generation *g, tt_err *err) {
     int64_t start = tt_clock_us();
     tt_engine *e = g->engine;
-    TT_TRY(allocate(g, &g->request_bytes, err));
+    TT_TRY(allocate(g, err));
     set_condition(g);
     if (g->preview) TT_TRY(tt__preview_fit(e, err));
     TT_TRY(rehearse(g, err));
@@ -144,7 +156,7 @@ static tt_status make_picture(tt_generation *g, tt_noise_kind kind, tt_picture *
     const tt_request *r = g->request;
     tt_noise noise;
     int64_t start = tt_clock_us();
-    picture->seed = r->seed + (uint64_t)g->picture;
+    picture->seed = r->seed + (r->variation_strength > 0 ? 0 : (uint64_t)g->picture);
     tt_noise_init(&noise, kind, picture->seed);
     TT_TRY(tt__denoise(g, &noise, err));
     g->result->timings.denoise_ms += ms_since(start);
@@ -172,10 +184,18 @@ static tt_status make_pictures(tt_generation *g, tt_err *err) {
     return TT_OK;
 }
 
+static tt_status read_image(tt_generation *g, tt_err *err) {
+    int64_t start = tt_clock_us();
+    TT_TRY(tt__read_image(g, err));
+    g->result->timings.vae_ms += ms_since(start);
+    return TT_OK;
+}
+
 static tt_status generate(tt_generation *g, tt_err *err) {
     TT_TRY(tt_request_check(g->request, err));
     TT_TRY(find_sizes(g, err));
     TT_TRY(make_sampler(g, err));
+    TT_TRY(read_image(g, err));
     TT_TRY(plan(g, err));
     TT_TRY(encode(g, err));
     return make_pictures(g, err);

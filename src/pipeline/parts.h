@@ -2,6 +2,7 @@
 #ifndef TT_PIPELINE_PARTS_H
 #define TT_PIPELINE_PARTS_H
 
+#include "sample/compat.h"
 #include "sample/sampler.h"
 #include "text/clip.h"
 #include "text/tokenizer.h"
@@ -24,6 +25,7 @@ struct tt_engine {
     tt_tokenizer *tokenizers[TT_TEXT_ENCODERS]; /* the second may be the first */
     tt_clip *clips[TT_TEXT_ENCODERS];
     tt_unet *unet;
+    bool paints_in; /* an inpainting UNet: it takes latents, mask and the latents of what is kept */
     tt_vae *vae;
     tt_vae_encoder *encoder; /* NULL until the first picture comes in */
     struct {                 /* the VAE in f32, NULL until bf16 made something that is no number */
@@ -54,16 +56,36 @@ typedef struct tt_generation {
     int64_t n_rows;                       /* 2 with guidance: [negative, positive]; else 1 */
     tt_unet_condition condition;          /* context and pooled owned here */
     float *context, *pooled;
-    float *latents;            /* [channels, h, w], as noise is drawn */
-    float *unet_in, *unet_out; /* [n_rows, h, w, channels] */
-    float *decoded;            /* [height, width, 3] */
-    uint8_t *preview;          /* [latent_h, latent_w, 3] */
-    int picture;               /* the one being made */
-    int step;                  /* steps finished of it */
+    float *latents;  /* [channels, h, w], as noise is drawn */
+    float *unet_in;  /* [n_rows, h, w, channels of the UNet] */
+    float *unet_out; /* [n_rows, h, w, channels] */
+    float *decoded;  /* [height, width, 3] */
+    struct {         /* start.c; arrays are NULL where the request does not need them */
+        tt_sample_compat compat;
+        float *mean, *deviation;               /* [h, w, channels]: of the request's picture... */
+        float *masked_mean, *masked_deviation; /* ...and of what the mask keeps of it */
+        float *clean;  /* [channels, h, w]: this picture's sample of the former... */
+        float *masked; /* [h, w, channels]: ...and of the latter, for the UNet */
+        float *noise;  /* [channels, h, w] */
+        float *mask;   /* [h, w]: 1: anew, 0: keep */
+    } start;
+    uint8_t *preview; /* [latent_h, latent_w, 3] */
+    int picture;      /* the one being made */
+    int step;         /* steps finished of it */
 } tt_generation;
 
 /* text.c: fills condition from prompt and negative prompt; counts tokens into the result. */
 tt_status tt__encode_text(tt_generation *g, tt_err *err);
+
+/* start.c: what denoising starts from. Reads the request's picture and mask, and encodes them; nothing to do for text alone. */
+tt_status tt__read_image(tt_generation *g, tt_err *err);
+/* Fills g->latents (and what inpainting keeps) for one picture from its noise. */
+void tt__start(tt_generation *g, tt_noise *noise);
+/* After `step` steps: what the mask keeps, as noisy as the rest. */
+void tt__keep_unmasked(tt_generation *g, int step, float *x);
+/* The request's own pixels where the mask keeps them. */
+void tt__paste_unmasked(const tt_generation *g, uint8_t *rgb);
+void tt__release_start(tt_generation *g);
 
 /* denoise.c: from noise to final latents of picture g->picture. */
 tt_status tt__denoise(tt_generation *g, tt_noise *noise, tt_err *err);

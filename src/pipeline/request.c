@@ -21,8 +21,12 @@ tt_status tt_sampler_lookup(const char *name, const char **sampler, const char *
 }
 
 void tt_request_defaults(const tt_engine *engine, tt_request *request) {
-    *request =
-        (tt_request){.width = 1024, .height = 1024, .steps = 24, .guidance = 4.5f, .count = 1};
+    *request = (tt_request){.width = 1024,
+                            .height = 1024,
+                            .steps = 24,
+                            .guidance = 4.5f,
+                            .count = 1,
+                            .strength = 0.75f};
     if (!engine) return;
     request->width = engine->info.default_width;
     request->height = engine->info.default_height;
@@ -62,9 +66,35 @@ static tt_status check_text(const char *name, const char *text, tt_err *err) {
 static tt_status check_names(const tt_request *r, tt_err *err) {
     const char *sampler, *schedule;
     tt_noise_kind noise;
+    tt_sample_compat compat;
     if (r->sampler) TT_TRY(tt_sample_lookup(r->sampler, &sampler, &schedule, err));
     if (r->schedule) TT_TRY(tt_sample_lookup_schedule(r->schedule, &schedule, err));
+    TT_TRY(tt_sample_compat_parse(r->compat, &compat, err));
     return tt_noise_kind_parse(r->noise, &noise, err);
+}
+
+/* 0: the picture's own. */
+static tt_status check_sizes(const tt_request *r, tt_err *err) {
+    const struct {
+        const char *name;
+        int value;
+    } sizes[] = {
+        {"original width", r->original_width}, {"original height", r->original_height},
+        {"target width", r->target_width},     {"target height", r->target_height},
+        {"crop left", r->crop_left},           {"crop top", r->crop_top},
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        TT_TRY(check_int(sizes[i].name, sizes[i].value, 0, TT_MAX_CONDITION_PIXELS, err));
+    return TT_OK;
+}
+
+static tt_status check_image(const tt_request *r, tt_err *err) {
+    if (r->mask && !r->image)
+        return tt_fail(err, TT_E_INVALID, "mask: a picture to keep parts of is missing");
+    if (!r->image) return TT_OK;
+    if (r->strength > 0 && r->strength <= 1) return TT_OK; /* false for NaN */
+    return tt_fail(err, TT_E_INVALID, "strength: expected more than 0, at most 1, found %g",
+                   (double)r->strength);
 }
 
 tt_status tt_request_check(const tt_request *r, tt_err *err) {
@@ -77,6 +107,9 @@ tt_status tt_request_check(const tt_request *r, tt_err *err) {
     TT_TRY(check_int("count", r->count, 1, TT_MAX_PICTURES, err));
     TT_TRY(check_float("guidance", r->guidance, 0, TT_MAX_GUIDANCE, err));
     TT_TRY(check_float("guidance rescale", r->guidance_rescale, 0, 1, err));
+    TT_TRY(check_float("variation strength", r->variation_strength, 0, 1, err));
+    TT_TRY(check_sizes(r, err));
+    TT_TRY(check_image(r, err));
     return check_names(r, err);
 }
 
@@ -89,7 +122,9 @@ tt_status tt__resolve_sampler(const tt_engine *e, const tt_request *r, tt_sample
     TT_TRY(tt_sample_lookup(r->sampler ? r->sampler : e->info.default_sampler, &out->sampler,
                             &out->schedule, err));
     if (r->schedule) TT_TRY(tt_sample_lookup_schedule(r->schedule, &out->schedule, err));
+    TT_TRY(tt_sample_compat_parse(r->compat, &out->compat, err));
     out->steps = r->steps;
+    if (r->image) out->strength = r->strength;
     out->prediction = e->prediction;
     out->training = (tt_training){.train_steps = (int)facts->schedule.train_steps,
                                   .beta_start = facts->schedule.beta_start,
