@@ -9,17 +9,15 @@
 #include "weights/adapter_parts.h"
 
 enum {
-    TILE_ROWS = 6, /* x 2 vectors: 12 sums, b and a fit in 16 registers */
     TILE_VECTORS = 2,
     PANEL_DEPTH = 64,
-    GROUP_PANELS =
-        8, /* x 64 x 32 columns: 64 KiB, in the second-level cache, for 1 KiB of each row of c */
+    GROUP_PANELS = 8, /* x 64 x 32 columns: 64 KiB, in the second-level cache, for 1 KiB of a row */
 };
 
 /* c's rows and columns inside the tile only: edges are computed with padding and cut here. */
 static void add_tile(const tt__product *p, const float *tile, int64_t row, int64_t column,
-                     int64_t tile_columns) {
-    int64_t rows = p->m - row < TILE_ROWS ? p->m - row : TILE_ROWS;
+                     int64_t tile_rows, int64_t tile_columns) {
+    int64_t rows = p->m - row < tile_rows ? p->m - row : tile_rows;
     int64_t columns = p->n - column < tile_columns ? p->n - column : tile_columns;
     for (int64_t i = 0; i < rows; i++) {
         float *c = p->c + (row + i) * p->ldc + column;
@@ -39,12 +37,12 @@ static void copy_panel(const tt__product *p, int64_t first_k, int64_t depth, int
 
 /* Sums of one tile over `depth` steps of k, in order, times the scale, added to c. Past the last row the last row is used
  * again; a tile that c does not fill goes through `tile`. */
-#define DEFINE_RUN(NAME, TARGET, WIDTH)                                                        \
+#define DEFINE_RUN(NAME, TARGET, WIDTH, ROWS)                                                  \
     typedef float NAME##_vector __attribute__((vector_size(WIDTH * 4)));                       \
     enum { NAME##_COLUMNS = TILE_VECTORS * WIDTH };                                            \
     TARGET static void NAME##_add(const tt__product *p, NAME##_vector(*sums)[TILE_VECTORS],    \
                                   int64_t row, int64_t column) {                               \
-        for (int64_t i = 0; i < TILE_ROWS; i++) {                                              \
+        for (int64_t i = 0; i < ROWS; i++) {                                                   \
             NAME##_vector c[TILE_VECTORS];                                                     \
             float *to = p->c + (row + i) * p->ldc + column;                                    \
             memcpy(c, to, sizeof c);                                                           \
@@ -54,22 +52,22 @@ static void copy_panel(const tt__product *p, int64_t first_k, int64_t depth, int
     }                                                                                          \
     TARGET static void NAME##_tile(const tt__product *p, int64_t row, int64_t column,          \
                                    int64_t first_k, int64_t depth, const float *panel) {       \
-        NAME##_vector sums[TILE_ROWS][TILE_VECTORS] = {0};                                     \
-        const float *a[TILE_ROWS];                                                             \
-        for (int64_t i = 0; i < TILE_ROWS; i++)                                                \
+        NAME##_vector sums[ROWS][TILE_VECTORS] = {0};                                          \
+        const float *a[ROWS];                                                                  \
+        for (int64_t i = 0; i < ROWS; i++)                                                     \
             a[i] = p->a + (row + i < p->m ? row + i : p->m - 1) * p->lda + first_k;            \
         for (int64_t k = 0; k < depth; k++) {                                                  \
             NAME##_vector b[TILE_VECTORS];                                                     \
             memcpy(b, panel + k * NAME##_COLUMNS, sizeof b);                                   \
-            for (int i = 0; i < TILE_ROWS; i++)                                                \
+            for (int i = 0; i < ROWS; i++)                                                     \
                 for (int j = 0; j < TILE_VECTORS; j++) sums[i][j] += a[i][k] * b[j];           \
         }                                                                                      \
-        if (row + TILE_ROWS <= p->m && column + NAME##_COLUMNS <= p->n) {                      \
+        if (row + ROWS <= p->m && column + NAME##_COLUMNS <= p->n) {                           \
             NAME##_add(p, sums, row, column);                                                  \
         } else {                                                                               \
-            float tile[TILE_ROWS * NAME##_COLUMNS];                                            \
+            float tile[ROWS * NAME##_COLUMNS];                                                 \
             memcpy(tile, sums, sizeof tile);                                                   \
-            add_tile(p, tile, row, column, NAME##_COLUMNS);                                    \
+            add_tile(p, tile, row, column, ROWS, NAME##_COLUMNS);                              \
         }                                                                                      \
     }                                                                                          \
     TARGET static void NAME##_group(const tt__product *p, int64_t first, int64_t k,            \
@@ -81,7 +79,7 @@ static void copy_panel(const tt__product *p, int64_t first_k, int64_t depth, int
         for (int64_t i = 0; i < n; i++)                                                        \
             copy_panel(p, k, depth, first + i * NAME##_COLUMNS, NAME##_COLUMNS,                \
                        panels + i * PANEL);                                                    \
-        for (int64_t row = 0; row < p->m; row += TILE_ROWS)                                    \
+        for (int64_t row = 0; row < p->m; row += ROWS)                                         \
             for (int64_t i = 0; i < n; i++)                                                    \
                 NAME##_tile(p, row, first + i * NAME##_COLUMNS, k, depth, panels + i * PANEL); \
     }                                                                                          \
@@ -93,11 +91,12 @@ static void copy_panel(const tt__product *p, int64_t first_k, int64_t depth, int
         }                                                                                      \
     }
 
-DEFINE_RUN(run_plain, , 4)
+/* Rows: as many as leave registers (16; 32 of AVX-512) for b and a beside two vectors of sums each. */
+DEFINE_RUN(run_plain, , 4, 6)
 
 #if defined(__x86_64__)
-DEFINE_RUN(run_avx, __attribute__((target("avx2"))), 8)
-DEFINE_RUN(run_avx512, __attribute__((target("avx512f"))), 16)
+DEFINE_RUN(run_avx, __attribute__((target("avx2"))), 8, 6)
+DEFINE_RUN(run_avx512, __attribute__((target("avx512f"))), 16, 12)
 #endif
 
 void tt__product_run(const tt__product *p) {
