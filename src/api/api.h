@@ -39,6 +39,8 @@ typedef struct tt_api_options {
     tt_status (*metrics)(void *context, tt_buf *out,
                          tt_err *err); /* appends OpenMetrics families; may be NULL */
     bool (*is_ready)(void *context, char reason[256]); /* for /ready */
+    /* False: new jobs are refused with 503, since nobody will run them; what waits goes on. NULL: always true. Any thread. */
+    bool (*takes_jobs)(void *context);
 } tt_api_options;
 
 /* Strings are copied. TT_E_INVALID: a schema that is no JSON object, a malformed webhook secret, an empty key. */

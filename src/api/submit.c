@@ -32,9 +32,19 @@ static bool put_in_queue(tt__call *call, const tt__body *body) {
     return false;
 }
 
+/* A job that is accepted while the worker ends would be lost with the queue. False: answered. */
+static bool are_jobs_taken(const tt__call *call) {
+    const tt_api_options *options = &call->api->options;
+    if (!options->takes_jobs || options->takes_jobs(options->context)) return true;
+    (void)tt_http_add_header(call->x, "Retry-After", RETRY_AFTER_S, NULL);
+    tt__reply_error(call, 503, "the server is shutting down and takes no new jobs");
+    return false;
+}
+
 /* Makes the job of the call's body; call->id gets its id. False: answered. */
 static bool submit(tt__call *call, const char *id_prefix) {
     const tt_api_options *options = &call->api->options;
+    if (!are_jobs_taken(call)) return false;
     size_t size = 0;
     const char *text = tt_http_body(call->x, &size);
     tt__body body = {.execution_timeout_ms = options->execution_timeout_ms,

@@ -84,6 +84,13 @@ static bool is_ready(void *context, char reason[256]) {
     return false;
 }
 
+static bool takes_jobs(void *context) {
+    serve *s = context;
+    tt_dispatch_counts c;
+    tt_dispatch_get_counts(s->host.dispatch, &c);
+    return !c.is_draining;
+}
+
 static tt_status write_metrics(void *context, tt_buf *out, tt_err *err) {
     serve *s = context;
     tt_dispatch_counts c;
@@ -141,7 +148,8 @@ static tt_status open_api(serve *s, tt_err *err) {
                           .context = s,
                           .workers = count_workers,
                           .metrics = write_metrics,
-                          .is_ready = is_ready};
+                          .is_ready = is_ready,
+                          .takes_jobs = takes_jobs};
     return tt_api_new(&api, &s->api, err);
 }
 

@@ -314,6 +314,27 @@ static void a_full_queue_is_429_with_retry_after(void **state) {
     world_close(&w);
 }
 
+static void a_server_that_ends_takes_no_jobs_and_answers_for_those_it_has(void **state) {
+    (void)state;
+    world w;
+    world_open(&w);
+    char id[TT_JOB_ID_BYTES], what[TT_JOB_ID_BYTES + 32];
+    run_job(&w, "{\"input\": 1}", id);
+    w.refuses_jobs = true;
+    static const char *const submissions[] = {"POST /run", "POST /runsync"};
+    for (size_t i = 0; i < 2; i++) {
+        raw_answer a = ask(&w, submissions[i], "{\"input\": 1}");
+        assert_int_equal(a.status, 503);
+        assert_non_null(raw_header(&a, "Retry-After"));
+        raw_answer_release(&a);
+    }
+    snprintf(what, sizeof what, "GET /status/%s", id);
+    raw_answer a = ask(&w, what, NULL);
+    assert_int_equal(a.status, 200);
+    raw_answer_release(&a);
+    world_close(&w);
+}
+
 static void too_large_bodies_are_413(void **state) {
     (void)state;
     world w;
@@ -580,6 +601,7 @@ int main(void) {
         cmocka_unit_test(health_has_all_counters),
         cmocka_unit_test(requests_lists_the_newest_first),
         cmocka_unit_test(a_full_queue_is_429_with_retry_after),
+        cmocka_unit_test(a_server_that_ends_takes_no_jobs_and_answers_for_those_it_has),
         cmocka_unit_test(too_large_bodies_are_413),
         cmocka_unit_test(large_jobs_and_outputs_pass_whole),
         cmocka_unit_test(a_key_guards_all_but_health_and_pages),

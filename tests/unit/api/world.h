@@ -22,6 +22,7 @@ typedef struct world {
     tt_log log;
     int port;
     const char *not_ready; /* the reason, or NULL */
+    bool refuses_jobs;
 } world;
 
 static inline void world_workers(void *context, tt_api_workers *out) {
@@ -35,6 +36,10 @@ static inline bool world_is_ready(void *context, char reason[256]) {
     return !w->not_ready;
 }
 
+static inline bool world_takes_jobs(void *context) {
+    return !((const world *)context)->refuses_jobs;
+}
+
 static inline void world_open_with(world *w, const tt_queue_memory_options *queue,
                                    tt_api_options options) {
     *w = (world){.log = {.level = TT_LOG_NOTSET, .fd = 2}};
@@ -44,6 +49,7 @@ static inline void world_open_with(world *w, const tt_queue_memory_options *queu
     options.context = w;
     options.workers = world_workers;
     options.is_ready = world_is_ready;
+    options.takes_jobs = world_takes_jobs;
     tt_err err;
     if (tt_api_new(&options, &w->api, &err) != TT_OK) fail_msg("%s", err.message);
     tt_http_server_options server = {.host = "127.0.0.1",
