@@ -43,12 +43,20 @@ typedef enum tt_device {
     TT_DEVICE_REF, /* the plain C reference: slow, f32 or bf16; the oracle of the tests */
 } tt_device;
 
+typedef enum tt_tiling {
+    TT_TILING_AUTO, /* when the VAE would need more memory than there is */
+    TT_TILING_NEVER,
+    TT_TILING_ALWAYS, /* for all pictures of more than one tile (1024 pixels) */
+} tt_tiling;
+
 typedef struct tt_engine_options {
     const char *model_path; /* a safetensors file in the ldm layout, or a diffusers folder */
     tt_precision precision;
     const char *vae_path;       /* NULL: the model's VAE. Else a VAE file, a folder with one, or a
                                    model to take it from */
     tt_precision vae_precision; /* AUTO: as precision. What bf16 cannot hold is done again in f32 */
+    tt_tiling vae_tiling;
+    size_t vae_max_bytes; /* for TT_TILING_AUTO; 0: what the machine and the cgroup have left */
     tt_device device;
     int n_threads;          /* 0: all cores this process may use */
     const char *prediction; /* "epsilon", "v_prediction" or NULL: what the model says */
@@ -148,9 +156,10 @@ typedef struct tt_result {
     char sampler_label[64];      /* what people call sampler and schedule: "DPM++ 2M Karras" */
     const char *negative_policy; /* "encoded" or "zeros" */
     const char *vae_precision;   /* what the last picture was decoded in: "f32" or "bf16" */
-    int steps;                   /* that ran, per picture */
-    int prompt_tokens;           /* of the prompt, without markers, before any cut */
-    int prompt_tokens_used;      /* what the 75 places held */
+    bool vae_tiled;
+    int steps;              /* that ran, per picture */
+    int prompt_tokens;      /* of the prompt, without markers, before any cut */
+    int prompt_tokens_used; /* what the 75 places held */
     tt_timings timings;
     size_t planned_bytes; /* weights + scratch + request memory, as planned */
     size_t peak_bytes;    /* the process's peak resident size */

@@ -64,6 +64,41 @@ tt_status tt__encoder_need(tt_engine *e, tt_err *err) {
     return status;
 }
 
+/* ---- tiles --------------------------------------------------------------------------------------------- */
+
+static size_t most_bytes(const tt_engine *e) {
+    if (e->vae_max_bytes) return e->vae_max_bytes;
+    size_t left = tt__available_bytes(), ours = tt_ops_scratch_bytes(e->vae_ops);
+    return left > SIZE_MAX - ours ? SIZE_MAX : left + ours;
+}
+
+/* True when the sizes alone decide; *tiled is the answer then. */
+static bool is_settled(const tt_generation *g, bool *tiled) {
+    const tt_vae_tiles tiles = tt_vae_tiles_default();
+    bool is_one = g->latent_h <= tiles.tile && g->latent_w <= tiles.tile;
+    *tiled = !is_one && g->engine->tiling == TT_TILING_ALWAYS;
+    return is_one || g->engine->tiling != TT_TILING_AUTO;
+}
+
+tt_status tt__choose_tiles(tt_generation *g, tt_err *err) {
+    tt_engine *e = g->engine;
+    if (is_settled(g, &g->tiled)) return TT_OK;
+    tt_ops_plan_begin(e->vae_ops);
+    TT_TRY(tt_vae_decode(e->vae, g->unet_in, g->latent_h, g->latent_w, g->decoded, err));
+    g->tiled = tt_ops_planned_bytes(e->vae_ops) > most_bytes(e);
+    tt_scratch_reset(e->vae_ops); /* this rehearsal only asked */
+    return TT_OK;
+}
+
+tt_status tt__vae_pass(const tt_generation *g, tt_vae *vae, const float *latent, float *picture,
+                       tt_err *err) {
+    const tt_vae_tiles tiles = tt_vae_tiles_default();
+    g->result->vae_tiled = g->tiled;
+    if (g->tiled)
+        return tt_vae_decode_tiled(vae, &tiles, latent, g->latent_h, g->latent_w, picture, err);
+    return tt_vae_decode(vae, latent, g->latent_h, g->latent_w, picture, err);
+}
+
 /* ---- f32 ---------------------------------------------------------------------------------------------- */
 
 static tt_status exact_ops(tt_engine *e, tt_err *err) {
@@ -85,9 +120,9 @@ static tt_status decode_exactly(tt_generation *g, const float *latent, float *pi
     TT_TRY(exact_ops(e, err));
     if (!e->exact.vae) TT_TRY(open_halves(e, e->exact.ops, &e->exact.vae, NULL, err));
     tt_ops_plan_begin(e->exact.ops);
-    TT_TRY(tt_vae_decode(e->exact.vae, latent, g->latent_h, g->latent_w, picture, err));
+    TT_TRY(tt__vae_pass(g, e->exact.vae, latent, picture, err));
     TT_TRY(tt_ops_plan_end(e->exact.ops, err));
-    return tt_vae_decode(e->exact.vae, latent, g->latent_h, g->latent_w, picture, err);
+    return tt__vae_pass(g, e->exact.vae, latent, picture, err);
 }
 
 tt_status tt__vae_decode(tt_generation *g, const float *latent, float *picture, tt_err *err) {
@@ -95,7 +130,7 @@ tt_status tt__vae_decode(tt_generation *g, const float *latent, float *picture, 
     int64_t count = (int64_t)g->request->width * g->request->height * 3;
     g->result->vae_precision = e->exact.vae ? "f32" : e->info.vae_precision;
     if (!e->exact.vae) {
-        TT_TRY(tt_vae_decode(e->vae, latent, g->latent_h, g->latent_w, picture, err));
+        TT_TRY(tt__vae_pass(g, e->vae, latent, picture, err));
         if (tt__all_finite(picture, count)) return TT_OK;
         if (tt_ops_dtype(e->vae_ops) == TT_F32) return fail_not_numbers(e, "decoder", err);
     }
@@ -106,13 +141,28 @@ tt_status tt__vae_decode(tt_generation *g, const float *latent, float *picture, 
 
 /* ---- pictures that come in ------------------------------------------------------------------------------ */
 
+/* One pass, whole or in tiles; in rehearsal too. */
+static tt_status encode_pass(const tt_generation *g, bool tiled, tt_vae_encoder *v,
+                             const float *picture, float *mean, float *deviation, tt_err *err) {
+    const tt_vae_tiles tiles = tt_vae_tiles_default();
+    int64_t h = g->request->height, w = g->request->width;
+    if (tiled) return tt_vae_encode_tiled(v, &tiles, picture, h, w, mean, deviation, err);
+    return tt_vae_encode(v, picture, h, w, mean, deviation, err);
+}
+
 static tt_status encode_with(tt_generation *g, tt_ops *ops, tt_vae_encoder *v, const float *picture,
                              float *mean, float *deviation, tt_err *err) {
-    int64_t h = g->request->height, w = g->request->width;
+    bool tiled, is_known = is_settled(g, &tiled);
     tt_ops_plan_begin(ops);
-    TT_TRY(tt_vae_encode(v, picture, h, w, mean, deviation, err));
+    TT_TRY(encode_pass(g, tiled, v, picture, mean, deviation, err));
+    if (!is_known && tt_ops_planned_bytes(ops) > most_bytes(g->engine)) {
+        tiled = true;
+        tt_scratch_reset(ops);
+        tt_ops_plan_begin(ops);
+        TT_TRY(encode_pass(g, tiled, v, picture, mean, deviation, err));
+    }
     TT_TRY(tt_ops_plan_end(ops, err));
-    return tt_vae_encode(v, picture, h, w, mean, deviation, err);
+    return encode_pass(g, tiled, v, picture, mean, deviation, err);
 }
 
 tt_status tt__vae_encode(tt_generation *g, const float *picture, float *mean, float *deviation,

@@ -156,6 +156,8 @@ static tt_status open_engine(tt_engine *e, const tt_engine_options *o, tt_err *e
     e->vae_checkpoint = e->checkpoint;
     if (o->vae_path && o->vae_path[0])
         TT_TRY(tt_checkpoint_open(o->vae_path, &e->vae_checkpoint, err));
+    e->tiling = o->vae_tiling;
+    e->vae_max_bytes = o->vae_max_bytes;
     set_defaults(e);
     TT_TRY(set_prediction(e, o->prediction, err));
     TT_TRY(open_backends(e, o, err));

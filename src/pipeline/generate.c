@@ -117,7 +117,7 @@ static tt_status rehearse(tt_generation *g, tt_err *err) {
         TT_TRY(tt_ops_plan_end(e->ops, err));
         tt_ops_plan_begin(e->vae_ops);
     }
-    TT_TRY(tt_vae_decode(e->vae, g->unet_in, g->latent_h, g->latent_w, g->decoded, err));
+    TT_TRY(tt__vae_pass(g, e->vae, g->unet_in, g->decoded, err));
     return tt_ops_plan_end(e->vae_ops, err);
 }
 
@@ -126,6 +126,10 @@ static void count_planned(tt_generation *g) {
     size_t bytes = e->info.weight_bytes + g->request_bytes + tt_unet_request_bytes(e->unet) +
                    tt_ops_scratch_bytes(e->ops);
     if (e->vae_ops != e->ops) bytes += tt_ops_scratch_bytes(e->vae_ops);
+    if (g->tiled) {
+        const tt_vae_tiles tiles = tt_vae_tiles_default();
+        bytes += tt_vae_tiles_bytes(e->vae, &tiles, g->latent_h, g->latent_w);
+    }
     if (e->exact.ops) bytes += tt_ops_scratch_bytes(e->exact.ops);
     g->result->planned_bytes = bytes;
 }
@@ -136,6 +140,7 @@ static tt_status plan(tt_generation *g, tt_err *err) {
     TT_TRY(allocate(g, err));
     set_condition(g);
     if (g->preview) TT_TRY(tt__preview_fit(e, err));
+    TT_TRY(tt__choose_tiles(g, err));
     TT_TRY(rehearse(g, err));
     count_planned(g);
     g->result->timings.plan_ms = ms_since(start);

@@ -25,6 +25,8 @@ struct tt_engine {
     tt_tokenizer *tokenizers[TT_TEXT_ENCODERS]; /* the second may be the first */
     tt_clip *clips[TT_TEXT_ENCODERS];
     tt_unet *unet;
+    tt_tiling tiling;
+    size_t vae_max_bytes; /* 0: what there is */
     bool paints_in; /* an inpainting UNet: it takes latents, mask and the latents of what is kept */
     tt_vae *vae;
     tt_vae_encoder *encoder; /* NULL until the first picture comes in */
@@ -49,6 +51,7 @@ typedef struct tt_generation {
     const tt_request *request;
     tt_result *result;
     int64_t start_us;
+    bool tiled;           /* the VAE */
     size_t request_bytes; /* of the buffers below */
     tt_sampler *sampler;
     int64_t latent_h, latent_w, channels; /* of one picture */
@@ -97,6 +100,11 @@ tt_status tt__vae_open(tt_engine *e, tt_err *err); /* the decoder */
 void tt__vae_close(tt_engine *e);
 void tt__count_weights(tt_engine *e); /* into info */
 tt_status tt__encoder_need(tt_engine *e, tt_err *err);
+/* Decides g->tiled. Before the plan: it rehearses large pictures whole. */
+tt_status tt__choose_tiles(tt_generation *g, tt_err *err);
+/* The decoder's pass, whole or in tiles. */
+tt_status tt__vae_pass(const tt_generation *g, tt_vae *vae, const float *latent, float *picture,
+                       tt_err *err);
 /* Like tt_vae_decode and tt_vae_encode, planning included. Values that are not numbers are asked
  * for again in f32, then and ever after. */
 tt_status tt__vae_decode(tt_generation *g, const float *latent, float *picture, tt_err *err);
@@ -120,5 +128,8 @@ tt_status tt__resolve_sampler(const tt_engine *e, const tt_request *r, tt_sample
 
 /* memory.c: the process's largest resident size so far. */
 size_t tt__peak_resident_bytes(void);
+/* What may still be used: what the kernel calls available, or what the cgroup (v2) leaves, whichever is
+ * less; SIZE_MAX when neither says. */
+size_t tt__available_bytes(void);
 
 #endif

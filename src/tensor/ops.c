@@ -76,6 +76,10 @@ tt_status tt_ops_plan_end(tt_ops *ops, tt_err *err) {
     return tt_scratch_make(&ops->scratch, err);
 }
 
+size_t tt_ops_planned_bytes(const tt_ops *ops) {
+    return ops->scratch.peak;
+}
+
 tt_status tt_ops_prepare(tt_ops *ops, tt_err *err) {
     return ops->backend->prepare ? ops->backend->prepare(ops, err) : TT_OK;
 }

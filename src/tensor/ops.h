@@ -54,6 +54,7 @@ void tt_ops_begin(tt_ops *ops);
 void tt_ops_plan_begin(tt_ops *ops);
 /* Ends rehearsal and makes the scratch block as large as the peak seen (it never shrinks). */
 tt_status tt_ops_plan_end(tt_ops *ops, tt_err *err);
+size_t tt_ops_planned_bytes(const tt_ops *ops); /* the peak of the rehearsal so far */
 /* Compiles what rehearsals have asked for so far, so that the passes themselves only run; what is not compiled when it runs
  * first is compiled then. During a rehearsal or after it. */
 tt_status tt_ops_prepare(tt_ops *ops, tt_err *err);

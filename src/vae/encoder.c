@@ -28,6 +28,10 @@ struct tt_vae_encoder {
     encoder_level levels[TT_MAX_LEVELS];
 };
 
+tt_ops *tt__vae_encoder_ops(const tt_vae_encoder *v) {
+    return v->half.ops;
+}
+
 int64_t tt_vae_encoder_channels(const tt_vae_encoder *v) {
     return v->channels;
 }
@@ -177,14 +181,18 @@ static tt_status download_posterior(const tt_vae_encoder *v, const tt_tensor *x,
     return status;
 }
 
+tt_status tt__vae_encoder_check_size(const tt_vae_encoder *v, int64_t h, int64_t w, tt_err *err) {
+    int factor = tt_vae_encoder_factor(v);
+    if (h % factor == 0 && w % factor == 0) return TT_OK;
+    return tt_fail(err, TT_E_INVALID, "picture of %lldx%lld: this VAE takes multiples of %d",
+                   (long long)w, (long long)h, factor);
+}
+
 tt_status tt_vae_encode(tt_vae_encoder *v, const float *picture, int64_t h, int64_t w, float *mean,
                         float *deviation, tt_err *err) {
     tt_ops *ops = v->half.ops;
-    int factor = tt_vae_encoder_factor(v);
     tt_tensor x;
-    if (h % factor || w % factor)
-        return tt_fail(err, TT_E_INVALID, "picture of %lldx%lld: this VAE takes multiples of %d",
-                       (long long)w, (long long)h, factor);
+    TT_TRY(tt__vae_encoder_check_size(v, h, w, err));
     TT_TRY(tt_scratch_new(ops, 1, h, w, TT__VAE_COLOURS, &x, err));
     TT_TRY(tt_op_upload(ops, picture, &x, err));
     TT_TRY(tt__vae_convolve(ops, v->conv_in, 1, &x, err));

@@ -40,4 +40,17 @@ tt_status tt__vae_convolve(tt_ops *ops, const tt_weight *conv, int stride, tt_te
 tt_status tt__vae_end(const tt__vae_half *half, const tt_weight *norm, const tt_weight *conv,
                       tt_tensor *x, tt_err *err);
 
+/* Decoding in two parts with the host between: what happens at the latents' size, then the rest. hidden [h, w, hidden
+ * channels]. */
+int64_t tt__vae_hidden_channels(const tt_vae *v);
+tt_status tt__vae_decode_head(tt_vae *v, const float *latent, int64_t h, int64_t w, float *hidden,
+                              tt_err *err);
+tt_status tt__vae_decode_tail(tt_vae *v, const float *hidden, int64_t h, int64_t w, float *picture,
+                              tt_err *err);
+
+/* What tiles.c needs to know of the two. */
+tt_ops *tt__vae_ops(const tt_vae *v);
+tt_ops *tt__vae_encoder_ops(const tt_vae_encoder *v);
+tt_status tt__vae_encoder_check_size(const tt_vae_encoder *v, int64_t h, int64_t w, tt_err *err);
+
 #endif

@@ -22,6 +22,10 @@ struct tt_vae {
     vae_level levels[TT_MAX_LEVELS];
 };
 
+tt_ops *tt__vae_ops(const tt_vae *v) {
+    return v->half.ops;
+}
+
 int64_t tt_vae_latent_channels(const tt_vae *v) {
     return v->channels;
 }
@@ -109,18 +113,6 @@ static tt_status upsample(tt_ops *ops, const tt_weight *conv, tt_tensor *x, tt_e
     return tt__vae_convolve(ops, conv, 1, x, err);
 }
 
-static tt_status through_levels(const tt_vae *v, tt_tensor *x, tt_err *err) {
-    tt_ops *ops = v->half.ops;
-    TT_TRY(tt__vae_middle_run(&v->middle, &v->half, x, err));
-    for (int i = 0; i < v->n_levels; i++) {
-        const vae_level *level = &v->levels[i];
-        for (int j = 0; j < level->n_resnets; j++)
-            TT_TRY(tt_resnet_replace(&level->resnets[j], ops, x, err));
-        if (level->upsampler) TT_TRY(upsample(ops, level->upsampler, x, err));
-    }
-    return TT_OK;
-}
-
 /* latent / scale + shift, into scratch. */
 static tt_status upload_latent(const tt_vae *v, const float *latent, int64_t h, int64_t w,
                                tt_tensor *x, tt_err *err) {
@@ -135,16 +127,63 @@ static tt_status upload_latent(const tt_vae *v, const float *latent, int64_t h, 
     return status;
 }
 
+static tt_status through_resnets(const tt_vae *v, const vae_level *level, tt_tensor *x,
+                                 tt_err *err) {
+    for (int j = 0; j < level->n_resnets; j++)
+        TT_TRY(tt_resnet_replace(&level->resnets[j], v->half.ops, x, err));
+    return TT_OK;
+}
+
+/* What happens at the latents' own size: little memory, but one attention over everything. */
+static tt_status decode_head(const tt_vae *v, const float *latent, int64_t h, int64_t w,
+                             tt_tensor *x, tt_err *err) {
+    tt_ops *ops = v->half.ops;
+    TT_TRY(upload_latent(v, latent, h, w, x, err));
+    if (v->post_quant) TT_TRY(tt__vae_convolve(ops, v->post_quant, 1, x, err));
+    TT_TRY(tt__vae_convolve(ops, v->conv_in, 1, x, err));
+    TT_TRY(tt__vae_middle_run(&v->middle, &v->half, x, err));
+    return through_resnets(v, &v->levels[0], x, err);
+}
+
+/* From there to the picture, on the host. */
+static tt_status decode_tail(const tt_vae *v, tt_tensor *x, float *picture, tt_err *err) {
+    tt_ops *ops = v->half.ops;
+    for (int i = 0; i < v->n_levels; i++) {
+        if (i > 0) TT_TRY(through_resnets(v, &v->levels[i], x, err));
+        if (v->levels[i].upsampler) TT_TRY(upsample(ops, v->levels[i].upsampler, x, err));
+    }
+    TT_TRY(tt__vae_end(&v->half, v->norm_out, v->conv_out, x, err));
+    TT_TRY(tt_op_download(ops, x, picture, err));
+    tt_scratch_free(ops, x);
+    return TT_OK;
+}
+
 tt_status tt_vae_decode(tt_vae *v, const float *latent, int64_t h, int64_t w, float *picture,
                         tt_err *err) {
-    tt_ops *ops = v->half.ops;
     tt_tensor x;
-    TT_TRY(upload_latent(v, latent, h, w, &x, err));
-    if (v->post_quant) TT_TRY(tt__vae_convolve(ops, v->post_quant, 1, &x, err));
-    TT_TRY(tt__vae_convolve(ops, v->conv_in, 1, &x, err));
-    TT_TRY(through_levels(v, &x, err));
-    TT_TRY(tt__vae_end(&v->half, v->norm_out, v->conv_out, &x, err));
-    TT_TRY(tt_op_download(ops, &x, picture, err));
-    tt_scratch_free(ops, &x);
+    TT_TRY(decode_head(v, latent, h, w, &x, err));
+    return decode_tail(v, &x, picture, err);
+}
+
+/* ---- the same in two parts, for tiles ---- */
+
+int64_t tt__vae_hidden_channels(const tt_vae *v) {
+    return v->levels[0].resnets[v->levels[0].n_resnets - 1].c_out;
+}
+
+tt_status tt__vae_decode_head(tt_vae *v, const float *latent, int64_t h, int64_t w, float *hidden,
+                              tt_err *err) {
+    tt_tensor x;
+    TT_TRY(decode_head(v, latent, h, w, &x, err));
+    TT_TRY(tt_op_download(v->half.ops, &x, hidden, err));
+    tt_scratch_free(v->half.ops, &x);
     return TT_OK;
+}
+
+tt_status tt__vae_decode_tail(tt_vae *v, const float *hidden, int64_t h, int64_t w, float *picture,
+                              tt_err *err) {
+    tt_tensor x;
+    TT_TRY(tt_scratch_new(v->half.ops, 1, h, w, tt__vae_hidden_channels(v), &x, err));
+    TT_TRY(tt_op_upload(v->half.ops, hidden, &x, err));
+    return decode_tail(v, &x, picture, err);
 }

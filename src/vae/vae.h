@@ -22,6 +22,19 @@ int tt_vae_factor(const tt_vae *v);
 tt_status tt_vae_decode(tt_vae *v, const float *latent, int64_t h, int64_t w, float *picture,
                         tt_err *err);
 
+/* Sizes in latents. Tiles are spread evenly, overlap by `overlap` or more and are mixed there. */
+typedef struct tt_vae_tiles {
+    int64_t tile, overlap; /* 0 < overlap < tile */
+} tt_vae_tiles;
+tt_vae_tiles tt_vae_tiles_default(void);
+/* What tiled decoding allocates besides scratch. */
+size_t tt_vae_tiles_bytes(const tt_vae *v, const tt_vae_tiles *tiles, int64_t h, int64_t w);
+
+/* The same in tiles: memory for one tile and the picture, whatever the size. Not quite the same
+ * values: norms and attention see a tile and not the whole. */
+tt_status tt_vae_decode_tiled(tt_vae *v, const tt_vae_tiles *tiles, const float *latent, int64_t h,
+                              int64_t w, float *picture, tt_err *err);
+
 typedef struct tt_vae_encoder tt_vae_encoder;
 
 /* As tt_vae_open. TT_E_NOT_FOUND when the file has a decoder only. */
@@ -36,5 +49,7 @@ int tt_vae_encoder_factor(const tt_vae_encoder *v);
  * * unit noise is a sample. */
 tt_status tt_vae_encode(tt_vae_encoder *v, const float *picture, int64_t h, int64_t w, float *mean,
                         float *deviation, tt_err *err);
+tt_status tt_vae_encode_tiled(tt_vae_encoder *v, const tt_vae_tiles *tiles, const float *picture,
+                              int64_t h, int64_t w, float *mean, float *deviation, tt_err *err);
 
 #endif

@@ -183,6 +183,66 @@ static void variations_lead_from_one_seed_to_the_other(void **state) {
     tt_result_release(&to);
 }
 
+/* ---- tiles -------------------------------------------------------------------------------------------- */
+
+enum { LONG = 1088, N_LONG = LONG * SIDE * 3 }; /* two tiles */
+
+static tt_result long_picture(tt_tiling tiling, size_t max_bytes, const uint8_t *from) {
+    tt_engine *e;
+    tt_engine_options options;
+    tt_engine_options_defaults(&options);
+    options.model_path = MODEL;
+    options.precision = TT_PRECISION_F32;
+    options.n_threads = 1;
+    options.vae_tiling = tiling;
+    options.vae_max_bytes = max_bytes;
+    ok(tt_engine_open(&options, &e, &err));
+    tt_request r = request(0.5f);
+    r.image = from;
+    r.width = LONG;
+    r.steps = 2;
+    tt_result result;
+    ok(tt_engine_generate(e, &r, &result, &err));
+    tt_engine_close(e);
+    return result;
+}
+
+static void tiles_are_used_where_memory_is_short(void **state) {
+    (void)state;
+    tt_result never = long_picture(TT_TILING_NEVER, 1, NULL),
+              always = long_picture(TT_TILING_ALWAYS, 0, NULL),
+              roomy = long_picture(TT_TILING_AUTO, (size_t)1 << 40, NULL),
+              short_of = long_picture(TT_TILING_AUTO, 1, NULL);
+    assert_true(!never.vae_tiled && always.vae_tiled && !roomy.vae_tiled && short_of.vae_tiled);
+    assert_memory_equal(never.pictures[0].rgb, roomy.pictures[0].rgb, N_LONG);
+    assert_memory_equal(always.pictures[0].rgb, short_of.pictures[0].rgb, N_LONG);
+    double sum = 0;
+    for (int i = 0; i < N_LONG; i++)
+        sum += pow(never.pictures[0].rgb[i] - always.pictures[0].rgb[i], 2);
+    double psnr = 10 * log10(255.0 * 255.0 * N_LONG / sum);
+    if (!(psnr > 30)) fail_msg("%.1f dB", psnr);
+    tt_result_release(&never);
+    tt_result_release(&always);
+    tt_result_release(&roomy);
+    tt_result_release(&short_of);
+}
+
+static void large_pictures_come_in_in_tiles_too(void **state) {
+    (void)state;
+    uint8_t *from = tt_alloc(N_LONG);
+    for (int i = 0; i < N_LONG; i++) from[i] = (uint8_t)(i / 300 + i % 3 * 40);
+    tt_result whole = long_picture(TT_TILING_NEVER, 0, from),
+              tiled = long_picture(TT_TILING_AUTO, 1, from);
+    assert_true(tiled.vae_tiled);
+    double sum = 0;
+    for (int i = 0; i < N_LONG; i++)
+        sum += abs(whole.pictures[0].rgb[i] - tiled.pictures[0].rgb[i]);
+    if (!(sum / N_LONG < 16)) fail_msg("mean difference %.1f of 255", sum / N_LONG);
+    tt_result_release(&whole);
+    tt_result_release(&tiled);
+    tt_free(from);
+}
+
 /* ---- refusals and lost memory --------------------------------------------------------------------------- */
 
 static void bad_requests_get_one_sentence(void **state) {
@@ -257,6 +317,8 @@ int main(void) {
         cmocka_unit_test(the_manners_of_other_programs_work_with_pictures),
         cmocka_unit_test(pictures_of_a_batch_do_not_depend_on_it),
         cmocka_unit_test(variations_lead_from_one_seed_to_the_other),
+        cmocka_unit_test(tiles_are_used_where_memory_is_short),
+        cmocka_unit_test(large_pictures_come_in_in_tiles_too),
         cmocka_unit_test(bad_requests_get_one_sentence),
         cmocka_unit_test(failed_allocations_cost_one_request_only),
         cmocka_unit_test(the_encoder_survives_a_failed_opening),
