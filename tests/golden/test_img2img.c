@@ -17,7 +17,7 @@
 
 /* The picture of tools/golden/images.py, [h, w, 3]: slanted waves of another slope per colour. */
 static uint8_t *make_picture(int h, int w) {
-    uint8_t *picture = tt_alloc((size_t)(h * w * 3)), *p = picture;
+    uint8_t *picture = tt_alloc((size_t)h * (size_t)w * 3), *p = picture;
     for (int y = 0; y < h; y++)
         for (int x = 0; x < w; x++)
             for (int c = 0; c < 3; c++) *p++ = (uint8_t)(x * 4 + y * 2 * (c + 1) + c * 50);
@@ -26,7 +26,7 @@ static uint8_t *make_picture(int h, int w) {
 
 /* Its mask: a box to paint, beside it a strip that counts as painted and one that does not. */
 static uint8_t *make_mask(int h, int w) {
-    uint8_t *mask = tt_alloc((size_t)(h * w));
+    uint8_t *mask = tt_alloc((size_t)h * (size_t)w);
     for (int y = 5; y < h - 19; y++)
         for (int x = 17; x < w - 14; x++)
             mask[y * w + x] = x >= 20 ? (y >= 10 ? 255 : 100) : (y >= 10 ? 200 : 0);

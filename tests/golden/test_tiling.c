@@ -76,7 +76,7 @@ static void tiled_decoding_resembles_the_whole(void **state) {
     TT_GOLDEN_OK(tt_loader_run(n.loader, &err), err);
     TT_GOLDEN_OK(tt_loader_run(m.loader, &err), err);
     int factor = tt_vae_factor(vae), h = H * factor, w = W * factor;
-    size_t count = (size_t)(h * w * COLOURS);
+    size_t count = (size_t)h * (size_t)w * COLOURS;
     float *latent = make_latent(), *whole = zeros((int64_t)count), *tiled = zeros((int64_t)count);
     TT_GOLDEN_OK(decode(&n, vae, false, latent, whole, &err), err);
     TT_GOLDEN_OK(decode(&m, again, true, latent, tiled, &err), err);
@@ -127,9 +127,10 @@ static void tiled_encoding_resembles_the_whole(void **state) {
     int factor = tt_vae_encoder_factor(vae), h = H * factor, w = W * factor,
         count = H * W * CHANNELS;
     float *picture = zeros(h * w * COLOURS), *whole = zeros(2 * count), *tiled = zeros(2 * count);
-    for (int i = 0; i < h * w * COLOURS; i++)
-        picture[i] = sinf((float)(i / COLOURS % w) * 0.1f + (float)(i % COLOURS)) *
-                     cosf((float)(i / COLOURS / w) * 0.07f);
+    for (int i = 0; i < h * w * COLOURS; i++) {
+        const int column = i / COLOURS % w, row = i / COLOURS / w, colour = i % COLOURS;
+        picture[i] = sinf((float)column * 0.1f + (float)colour) * cosf((float)row * 0.07f);
+    }
     tt_ops_plan_begin(n.ops);
     TT_GOLDEN_OK(tt_vae_encode(vae, picture, h, w, whole, whole + count, &err), err);
     TT_GOLDEN_OK(tt_ops_plan_end(n.ops, &err), err);

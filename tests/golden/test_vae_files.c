@@ -86,7 +86,7 @@ static void files_without_a_fitting_vae_are_refused(void **state) {
 
 /* A copy of the kernel model whose decoder adds `bias` to red at its end. */
 static void write_biased(const char *path, float bias) {
-    tt_safetensors *file;
+    tt_safetensors *file = NULL;
     tt_err err;
     uint64_t header_size;
     if (tt_golden_model_write("kernel", TT_GOLDEN_LDM, path, &err) ||
