@@ -12,6 +12,7 @@ stdout, a line of JSON per run to build/bench/worker.jsonl.
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -61,7 +62,8 @@ class Run:
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         port = json.loads(self.platform.stdout.readline())["port"]
         self.worker = subprocess.Popen(command, env=environment(port, concurrency, self.folder.name),
-                                       cwd=self.folder.name, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                       cwd=self.folder.name, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                       start_new_session=True)
 
     def result(self):
         return json.loads(self.platform.stdout.readline())
@@ -80,7 +82,8 @@ class Run:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def close(self):
-        self.worker.kill()
+        # The reference pings from a process of its own, which would go on for ever.
+        os.killpg(self.worker.pid, signal.SIGKILL)
         self.worker.wait()
         pings, _ = self.platform.communicate(timeout=30)
         self.folder.cleanup()
