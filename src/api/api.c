@@ -22,10 +22,6 @@
 
 enum { FIRST_TRIES_MS = 3000 }; /* at close: a webhook's receiver answers within this or is slow */
 
-int64_t tt__now_ms(void) {
-    return tt_clock_us() / 1000;
-}
-
 /* ---- what the queue tells ---------------------------------------------------------------------------------------- */
 
 static void remember(tt_api *api, const char *id) {
@@ -49,7 +45,7 @@ static void job_ended(tt_api *api, const char *id) {
     tt_queue *queue = api->options.queue;
     tt_job_view view;
     tt__park_job_ended(api, id);
-    if (queue->get(queue, id, tt__now_ms(), &view, NULL) != TT_OK) return;
+    if (queue->get(queue, id, tt_clock_ms(), &view, NULL) != TT_OK) return;
     tt__metrics_job(api->metrics, &view);
     tt__hooks_add(api->hooks, &view);
     tt_job_view_release(&view);

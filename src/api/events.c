@@ -7,6 +7,7 @@
 #include "api/answer.h"
 #include "api/park.h"
 #include "api/waits.h"
+#include "base/clock.h"
 #include "base/limits.h"
 
 enum { CLOSE_MS = 2000, NEVER = -1 };
@@ -107,7 +108,7 @@ static void update(tt_api *api, tt__wait *wait) {
         finish(api, wait, 499);
         return;
     }
-    tt_status status = queue->get(queue, wait->call.id, tt__now_ms(), &view, &err);
+    tt_status status = queue->get(queue, wait->call.id, tt_clock_ms(), &view, &err);
     if (status != TT_OK) {
         if (status == TT_E_NOT_FOUND) write_vanished(wait);
         finish(api, wait, 200);
@@ -177,7 +178,7 @@ static bool is_followable(const tt__call *call) {
     tt_queue *queue = call->api->options.queue;
     tt_job_view view;
     tt_err err;
-    tt_status status = queue->get(queue, call->id, tt__now_ms(), &view, &err);
+    tt_status status = queue->get(queue, call->id, tt_clock_ms(), &view, &err);
     if (status == TT_E_NOT_FOUND)
         tt__reply_no_job(call);
     else if (status != TT_OK)

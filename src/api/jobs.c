@@ -8,6 +8,7 @@
 #include "api/stream.h"
 #include "api/sweeper.h"
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/limits.h"
 
 enum { MIN_WAIT_MS = 1000, MAX_WAIT_MS = 300 * 1000, DEFAULT_WAIT_MS = 90 * 1000 };
@@ -46,7 +47,7 @@ static tt_status apply_ttl(const tt__call *call, tt_err *err) {
         return tt_fail(err, TT_E_INVALID,
                        "ttl: expected milliseconds from %" PRId64 " to %" PRId64 ", found %" PRId64,
                        (int64_t)TT_JOB_MIN_TTL_MS, (int64_t)TT_JOB_MAX_POLICY_MS, ms);
-    tt_status status = queue->set_ttl(queue, call->id, ms, tt__now_ms(), err);
+    tt_status status = queue->set_ttl(queue, call->id, ms, tt_clock_ms(), err);
     tt__sweeper_hurry(call->api->sweeper);
     return status == TT_E_INVALID ? TT_OK : status;
 }
@@ -65,7 +66,7 @@ static void reply_job_failure(const tt__call *call, const tt_err *err) {
 static bool get(const tt__call *call, tt_job_view *view) {
     tt_queue *queue = call->api->options.queue;
     tt_err err;
-    if (queue->get(queue, call->id, tt__now_ms(), view, &err) == TT_OK) return true;
+    if (queue->get(queue, call->id, tt_clock_ms(), view, &err) == TT_OK) return true;
     reply_job_failure(call, &err);
     return false;
 }
@@ -116,7 +117,7 @@ void tt__handle_cancel(const tt__call *call) {
     tt_queue *queue = call->api->options.queue;
     tt_job_view view;
     tt_err err;
-    if (queue->cancel(queue, call->id, tt__now_ms(), &err) != TT_OK) {
+    if (queue->cancel(queue, call->id, tt_clock_ms(), &err) != TT_OK) {
         reply_job_failure(call, &err);
     } else if (get(call, &view)) {
         tt__reply_brief(call, tt_job_state_name(view.state));
@@ -135,7 +136,7 @@ static void reply_not_retried(const tt__call *call) {
 void tt__handle_retry(const tt__call *call) {
     tt_queue *queue = call->api->options.queue;
     tt_err err;
-    tt_status status = queue->retry(queue, call->id, tt__now_ms(), &err);
+    tt_status status = queue->retry(queue, call->id, tt_clock_ms(), &err);
     if (status == TT_OK)
         tt__reply_brief(call, tt_job_state_name(TT_JOB_IN_QUEUE));
     else if (status == TT_E_INVALID)
@@ -151,7 +152,7 @@ void tt__handle_purge(const tt__call *call) {
     int64_t n = 0;
     tt_buf b;
     tt_err err;
-    if (queue->purge(queue, tt__now_ms(), &n, &err) != TT_OK) {
+    if (queue->purge(queue, tt_clock_ms(), &n, &err) != TT_OK) {
         tt__reply_failure(call, &err);
         return;
     }
@@ -167,7 +168,7 @@ void tt__handle_health(const tt__call *call) {
     tt_api_workers w = {.idle = 0};
     tt_buf b;
     tt_err err;
-    options->queue->counts(options->queue, tt__now_ms(), &c);
+    options->queue->counts(options->queue, tt_clock_ms(), &c);
     if (options->workers) options->workers(options->context, &w);
     tt_buf_init(&b, TT_MAX_ANSWER_HEAD_BYTES);
     tt_status status = tt_buf_printf(
@@ -185,7 +186,7 @@ void tt__handle_health(const tt__call *call) {
 static tt_status put_request(tt_queue *queue, const char *id, bool *is_first, tt_buf *out,
                              tt_err *err) {
     tt_job_view view;
-    if (queue->get(queue, id, tt__now_ms(), &view, NULL) != TT_OK) return TT_OK;
+    if (queue->get(queue, id, tt_clock_ms(), &view, NULL) != TT_OK) return TT_OK;
     tt_status status = *is_first ? TT_OK : tt_buf_puts(out, ", ", err);
     if (status == TT_OK) status = tt__answer_open(&view, out, err);
     if (status == TT_OK) status = tt_buf_puts(out, "}", err);

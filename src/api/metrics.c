@@ -9,6 +9,7 @@
 #include "api/routes.h"
 #include "api/webhooks.h"
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/limits.h"
 
 /* From a cached answer to SDXL on a slow CPU: BentoML's 5 ms to 180 s, and two more. */
@@ -108,7 +109,7 @@ static tt_status write_histogram(tt_buf *out, const char *name, const char *labe
 
 static tt_status write_jobs(tt_api *api, tt_buf *out, tt_err *err) {
     tt_queue_counts c = {.in_queue = 0};
-    api->options.queue->counts(api->options.queue, tt__now_ms(), &c);
+    api->options.queue->counts(api->options.queue, tt_clock_ms(), &c);
     TT_TRY(family(out, "tintype_jobs", "counter", "Jobs that ended, by status.", err));
     TT_TRY(tt_buf_printf(out, err,
                          "tintype_jobs_total{status=\"completed\"} %" PRId64 "\n"

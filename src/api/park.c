@@ -8,6 +8,7 @@
 #include "api/answer.h"
 #include "api/events.h"
 #include "api/stream.h"
+#include "base/clock.h"
 
 static bool is_due(tt__wait_kind kind, const tt_job_view *view) {
     if (kind == TT__WAIT_STREAM && view->n_stream_waiting > 0) return true;
@@ -18,7 +19,7 @@ static void answer(const tt__call *call, tt__wait_kind kind) {
     tt_queue *queue = call->api->options.queue;
     tt_job_view view;
     tt_err err;
-    tt_status status = queue->get(queue, call->id, tt__now_ms(), &view, &err);
+    tt_status status = queue->get(queue, call->id, tt_clock_ms(), &view, &err);
     if (status != TT_OK) {
         if (status == TT_E_NOT_FOUND)
             tt__reply_no_job(call);
@@ -54,7 +55,7 @@ static void drop(tt_api *api, tt__wait *wait) {
     tt_err err;
     tt__count(&wait->call, 499);
     if (wait->kind == TT__WAIT_RUNSYNC &&
-        queue->cancel(queue, wait->call.id, tt__now_ms(), &err) == TT_OK)
+        queue->cancel(queue, wait->call.id, tt_clock_ms(), &err) == TT_OK)
         tt_log_write(api->options.log, TT_LOG_INFO, wait->call.id,
                      "Cancelled: its client closed the connection.");
     tt_http_drop(wait->call.x);
@@ -72,7 +73,7 @@ void tt__park_gone(void *context, tt_http_exchange *x) {
 static bool is_job_due(const tt__call *call, tt__wait_kind kind) {
     tt_queue *queue = call->api->options.queue;
     tt_job_view view;
-    if (queue->get(queue, call->id, tt__now_ms(), &view, NULL) != TT_OK) return true;
+    if (queue->get(queue, call->id, tt_clock_ms(), &view, NULL) != TT_OK) return true;
     bool due = is_due(kind, &view);
     tt_job_view_release(&view);
     return due;
@@ -91,7 +92,7 @@ void tt__park(const tt__call *call, tt__wait_kind kind, int64_t wait_ms) {
     }
     wait->call = kept;
     wait->kind = kind;
-    wait->deadline_ms = tt__now_ms() + wait_ms;
+    wait->deadline_ms = tt_clock_ms() + wait_ms;
     tt_http_set_user(kept.x, (void *)token);
     tt_http_park(kept.x, tt__park_gone, api);
     tt__activated how = tt__waits_activate(api->waits, wait);
@@ -122,12 +123,12 @@ static void timer_fired(void *context) {
 void tt__park_turn(void *context) {
     tt_api *api = context;
     tt_err err;
-    answer_all(api, tt__waits_take_due(api->waits, tt__now_ms()));
+    answer_all(api, tt__waits_take_due(api->waits, tt_clock_ms()));
     tt_loop_timer_cancel(api->loop, api->waits_timer);
     api->waits_timer = NULL;
     int64_t next_ms = tt__waits_next_deadline(api->waits);
     if (next_ms == INT64_MAX) return;
-    int64_t delay_ms = next_ms - tt__now_ms();
+    int64_t delay_ms = next_ms - tt_clock_ms();
     if (tt_loop_timer(api->loop, delay_ms > 0 ? delay_ms : 0, timer_fired, api, &api->waits_timer,
                       &err) != TT_OK)
         tt_log_write(api->options.log, TT_LOG_WARN, NULL, "waits may end late: %s", err.message);

@@ -61,7 +61,6 @@ struct tt_api {
 
 /* pages.c: docs, openapi, playground_policy. schema_text: of a job, or NULL. */
 tt_status tt__pages_make(tt_api *api, const char *schema_text, tt_err *err);
-int64_t tt__now_ms(void); /* the queue's clock: monotonic */
 /* The newest jobs' ids, the newest first; returns how many. */
 int tt__recent_ids(tt_api *api, char ids[TT__RECENT_JOBS][TT_JOB_ID_BYTES]);
 

@@ -4,6 +4,7 @@
 #include "api/answer.h"
 #include "api/body.h"
 #include "api/park.h"
+#include "base/clock.h"
 
 enum { DEFAULT_WAIT_MS = 90 * 1000 };
 
@@ -27,7 +28,7 @@ static bool put_in_queue(tt__call *call, const tt__body *body) {
                         .webhook = body->webhook};
     tt_err err;
     memcpy(spec.id, call->id, sizeof spec.id);
-    if (queue->submit(queue, &spec, tt__now_ms(), &err) == TT_OK) return true;
+    if (queue->submit(queue, &spec, tt_clock_ms(), &err) == TT_OK) return true;
     reply_not_submitted(call, &err);
     return false;
 }

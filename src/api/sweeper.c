@@ -3,6 +3,7 @@
 #include "api/sweeper.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 enum { SOON_MS = 1000 };
 
@@ -38,7 +39,7 @@ static void sweep(void *context) {
     tt_err err;
     s->timer = NULL; /* gone once it fired */
     atomic_store(&s->is_hurried, false);
-    int64_t next_ms = queue->sweep(queue, tt__now_ms());
+    int64_t next_ms = queue->sweep(queue, tt_clock_ms());
     if (set_timer(s, next_ms > 0 ? next_ms : 1, &err) != TT_OK)
         tt_log_write(s->api->options.log, TT_LOG_WARN, NULL, "jobs may time out late: %s",
                      err.message);

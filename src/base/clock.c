@@ -8,3 +8,7 @@ int64_t tt_clock_us(void) {
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
+
+int64_t tt_clock_ms(void) {
+    return tt_clock_us() / 1000;
+}

@@ -5,5 +5,6 @@
 #include <stdint.h>
 
 int64_t tt_clock_us(void); /* monotonic microseconds since an arbitrary start */
+int64_t tt_clock_ms(void); /* the same clock in milliseconds */
 
 #endif

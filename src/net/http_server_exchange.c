@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "net/url.h"
 
 /* ---- the copy of the request ------------------------------------------------------------------------------------- */
@@ -84,7 +85,7 @@ tt_http_exchange *tt__http_exchange_new(tt_http_server *server, struct MHD_Conne
     }
     x->server = server;
     x->slot = slot;
-    x->started_ms = tt__http_now_ms();
+    x->started_ms = tt_clock_ms();
     x->shared.connection = connection;
     tt_buf_init(&x->target, TT__HTTP_POOL_BYTES);
     tt_buf_init(&x->answer_headers, TT_HTTP_MAX_ANSWER_HEADERS_BYTES);

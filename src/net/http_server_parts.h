@@ -119,7 +119,6 @@ struct tt_http_server {
     } shared;
 };
 
-int64_t tt__http_now_ms(void);
 tt_status tt__http_listen(tt_http_server *server, const char *host, int port, tt_err *err);
 
 tt_status tt__http_serve_start(tt_http_server *server, int n_threads, tt_err *err);

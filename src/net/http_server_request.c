@@ -12,6 +12,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
+
 enum { MS_PER_S = 1000, SENTENCE_BYTES = 160 };
 
 /* ---- refusing ---------------------------------------------------------------------------------------------------- */
@@ -66,7 +68,7 @@ static enum MHD_Result refuse_body(tt_http_exchange *x, const refusal *why) {
     tt_buf_release(&x->body);
     atomic_fetch_sub(&x->server->bodies_bytes, x->counted_bytes);
     x->counted_bytes = 0;
-    atomic_store(&x->slot->deadline_ms, tt__http_now_ms() + TT__HTTP_DRAIN_MS);
+    atomic_store(&x->slot->deadline_ms, tt_clock_ms() + TT__HTTP_DRAIN_MS);
     return MHD_YES;
 }
 
@@ -170,7 +172,7 @@ static enum MHD_Result begin(tt_http_server *server, struct MHD_Connection *conn
     if (!x) return MHD_NO;
     *context = x;
     x->is_http_1_0 = version[0] == '\0' || strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
-    atomic_store(&x->slot->deadline_ms, tt__http_now_ms() + server->head_ms);
+    atomic_store(&x->slot->deadline_ms, tt_clock_ms() + server->head_ms);
     if (!is_refused_by_head(x, connection, url, &why)) return MHD_YES;
     if (has_body(x) && !tt_http_header(x, MHD_HTTP_HEADER_EXPECT)) return refuse_body(x, &why);
     x->status = why.status;
@@ -243,9 +245,8 @@ static void log_access(const tt_http_exchange *x) {
     const tt_log *log = x->server->options.log;
     if (!log || log->level < TT_LOG_DEBUG) return;
     tt_log_write(log, TT_LOG_DEBUG, NULL, "HTTP. method=%s path=%s status=%d ms=%lld peer=%s%s",
-                 x->method, tt_http_path(x), x->status,
-                 (long long)(tt__http_now_ms() - x->started_ms), x->peer,
-                 x->is_whole ? "" : " cut=true");
+                 x->method, tt_http_path(x), x->status, (long long)(tt_clock_ms() - x->started_ms),
+                 x->peer, x->is_whole ? "" : " cut=true");
 }
 
 void tt__http_on_completed(void *cls, struct MHD_Connection *connection, void **context,
@@ -256,7 +257,7 @@ void tt__http_on_completed(void *cls, struct MHD_Connection *connection, void **
     *context = NULL;
     if (!x) return;
     /* A kept connection may idle (libmicrohttpd counts that), and then owes a head in time. */
-    atomic_store(&x->slot->deadline_ms, tt__http_now_ms() + server->idle_ms + server->head_ms);
+    atomic_store(&x->slot->deadline_ms, tt_clock_ms() + server->idle_ms + server->head_ms);
     tt__http_unwatch(server, x->slot);
     if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK) x->is_whole = true;
     log_access(x);

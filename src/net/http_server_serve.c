@@ -17,6 +17,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 enum {
     MAX_ACCEPTS =
         32, /* per socket and round, so that a rush does not keep those waiting who are served */
@@ -53,14 +55,14 @@ static bool accept_one(tt__http_thread *thread, int listener) {
     if (fd >= 0)
         add(thread, fd, (const struct sockaddr *)&address, size);
     else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-        thread->retry_ms = tt__http_now_ms() + RETRY_MS;
+        thread->retry_ms = tt_clock_ms() + RETRY_MS;
     /* Other failures than "nobody waits" are of that one connection: the next may be well. */
     return fd >= 0 || errno == ECONNABORTED || errno == EINTR || errno == EPROTO;
 }
 
 static bool is_listening(const tt__http_thread *thread) {
     return atomic_load(&thread->server->stage) == TT__HTTP_SERVING &&
-           tt__http_now_ms() >= thread->retry_ms;
+           tt_clock_ms() >= thread->retry_ms;
 }
 
 static void accept_some(tt__http_thread *thread, int listener) {
@@ -73,7 +75,7 @@ static void accept_some(tt__http_thread *thread, int listener) {
 /* -1: until something happens. */
 static int wait_ms(const tt__http_thread *thread) {
     MHD_UNSIGNED_LONG_LONG daemon_ms;
-    int64_t left_ms = INT32_MAX, retry_ms = thread->retry_ms - tt__http_now_ms();
+    int64_t left_ms = INT32_MAX, retry_ms = thread->retry_ms - tt_clock_ms();
     if (MHD_get_timeout(thread->daemon, &daemon_ms) == MHD_YES && daemon_ms < INT32_MAX)
         left_ms = (int64_t)daemon_ms;
     if (retry_ms > 0 && retry_ms < left_ms) left_ms = retry_ms;

@@ -25,17 +25,13 @@
 enum {
     SWEEP_MS = 1000,  /* or a quarter of the shortest timeout */
     MAX_EVENTS = 256, /* per wait; more come at once with the next */
-    US_PER_MS = 1000,
+    MS_PER_S = 1000,
     MAX_SLOTS = 1 << 20 /* descriptors beyond a million are refused: no machine here has so many */
 };
 
 /* What an event's 64 bits mean: generation << 32 | descriptor of a connection, with 31 bits of generation, or: */
 #define TAG_WAKE       ((uint64_t)1 << 63)
 #define MAX_GENERATION 0x7fffffffu
-
-int64_t tt__http_now_ms(void) {
-    return tt_clock_us() / US_PER_MS;
-}
 
 static void wake(tt_http_server *server) {
     uint64_t one = 1;
@@ -66,7 +62,7 @@ static void open_slot_unlocked(tt__http_thread *thread, tt__http_slot *slot) {
     slot->generation = slot->generation % MAX_GENERATION + 1;
     slot->is_open = true;
     slot->thread = thread;
-    atomic_store(&slot->deadline_ms, tt__http_now_ms() + server->head_ms);
+    atomic_store(&slot->deadline_ms, tt_clock_ms() + server->head_ms);
     server->shared.n_connections++;
 }
 
@@ -183,7 +179,7 @@ static void sweep_slot(tt_http_server *server, tt__http_slot *slot, int64_t now_
 }
 
 static void sweep(tt_http_server *server) {
-    int64_t now_ms = tt__http_now_ms();
+    int64_t now_ms = tt_clock_ms();
     for (int block = 0; block < server->n_blocks; block++) {
         tt__http_slot *slots = atomic_load(&server->blocks[block]);
         for (int i = 0; i < TT__HTTP_SLOTS_PER_BLOCK && slots; i++)
@@ -202,7 +198,7 @@ static int wait_ms(tt_http_server *server, int64_t next_sweep_ms) {
     bool has_work = server->shared.n_connections > 0;
     pthread_mutex_unlock(&server->shared.mutex);
     if (!has_work) return -1;
-    int64_t left_ms = next_sweep_ms - tt__http_now_ms();
+    int64_t left_ms = next_sweep_ms - tt_clock_ms();
     return left_ms > 0 ? (int)left_ms : 0;
 }
 
@@ -238,9 +234,9 @@ static void *watch(void *cls) {
         int n = epoll_wait(server->epoll_fd, events, MAX_EVENTS, wait_ms(server, next_sweep_ms));
         for (int i = 0; i < n; i++) on_event(server, events[i].data.u64);
         tell_everyone_once(server, &is_everyone_told);
-        if (tt__http_now_ms() >= next_sweep_ms) {
+        if (tt_clock_ms() >= next_sweep_ms) {
             sweep(server);
-            next_sweep_ms = tt__http_now_ms() + every_ms;
+            next_sweep_ms = tt_clock_ms() + every_ms;
         }
     }
     return NULL;
@@ -290,7 +286,7 @@ void tt__http_watch_tell_everyone(tt_http_server *server) {
     while (!tt__http_wait(server, is_everyone_told, server, TT__HTTP_TELL_MS))
         tt_log_write(server->options.log, TT_LOG_ERROR, NULL,
                      "HTTP: closing, but an on_gone has not returned for %d s",
-                     TT__HTTP_TELL_MS / US_PER_MS);
+                     TT__HTTP_TELL_MS / MS_PER_S);
 }
 
 void tt__http_watch_stop(tt_http_server *server) {

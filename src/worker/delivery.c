@@ -30,10 +30,6 @@ struct tt_delivery {
     tt_timer *timer;
 };
 
-static int64_t now_ms(void) {
-    return tt_clock_us() / 1000;
-}
-
 static void free_delivery(tt_delivery *d) {
     tt_free(d->job_id);
     tt_free(d->url);
@@ -63,7 +59,7 @@ static void wait_or_expire(tt_delivery *d, int status, int64_t retry_after_ms) {
         tt_log_write(d->options.log, TT_LOG_WARN, d->job_id,
                      "The %s is not delivered yet: %s. Trying again.", d->options.what, d->reason);
     d->last_status = status;
-    if (now_ms() + pause_ms >= d->end_ms ||
+    if (tt_clock_ms() + pause_ms >= d->end_ms ||
         tt_loop_timer(d->options.loop, pause_ms, begin_try, d, &d->timer, NULL) != TT_OK)
         end(d, TT_DELIVERY_EXPIRED, status);
 }
@@ -138,7 +134,7 @@ tt_status tt_delivery_start(const tt_delivery_options *options, tt_delivery **ou
     tt_delivery *d = tt_alloc(sizeof *d);
     if (!d) return tt_fail_nomem(err, "delivery", sizeof *d);
     d->last_status = -1;
-    d->end_ms = now_ms() + options->patience_ms;
+    d->end_ms = tt_clock_ms() + options->patience_ms;
     tt_backoff_init(&d->backoff, options->retry_base_ms, options->retry_base_ms * TT_DELIVERY_CAP,
                     (uint64_t)tt_clock_us() ^ (uint64_t)(uintptr_t)d);
     tt_status status = copy_options(d, options, err);
@@ -160,7 +156,7 @@ void tt_delivery_cancel(tt_delivery *d) {
 }
 
 void tt_delivery_hurry(tt_delivery *d, int64_t patience_ms) {
-    if (d->end_ms > now_ms() + patience_ms) d->end_ms = now_ms() + patience_ms;
+    if (d->end_ms > tt_clock_ms() + patience_ms) d->end_ms = tt_clock_ms() + patience_ms;
     if (!d->timer) return;
     tt_timer *pause = d->timer;
     if (tt_loop_timer(d->options.loop, 0, begin_try, d, &d->timer, NULL) != TT_OK) return;

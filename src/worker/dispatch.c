@@ -253,7 +253,7 @@ void tt_dispatch_cancel(tt_dispatch *d, uint64_t key) {
         if (d->slots[i] && d->slots[i]->key == key) run = d->slots[i];
     if (!run || run->is_stopped) return;
     run->is_stopped = true;
-    run->hung_ms = tt_clock_us() / 1000 + d->options.stop_grace_ms;
+    run->hung_ms = tt_clock_ms() + d->options.stop_grace_ms;
     stop_running(d, run);
     tt__dispatch_watch_hung(d);
     tt__dispatch_flush(d);

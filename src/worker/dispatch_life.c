@@ -138,7 +138,7 @@ static void on_hung_timer(void *dispatch) {
     tt_dispatch *d = dispatch;
     d->hung_timer = NULL;
     bool is_apart = d->handlers_pid > 0 && d->handlers_pid != getpid();
-    if (d->state == TT__READY && is_apart && is_alone_hung(d, tt_clock_us() / 1000)) {
+    if (d->state == TT__READY && is_apart && is_alone_hung(d, tt_clock_ms())) {
         tt_log_write(d->options.log, TT_LOG_WARN, NULL,
                      "A stopped job's handler does not return: its process is replaced.");
         kill(d->handlers_pid, SIGKILL);

@@ -18,10 +18,6 @@ struct tt__kept {
     char text[];
 };
 
-static int64_t now_ms(void) {
-    return tt_clock_us() / 1000;
-}
-
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
 static tt_status init_state(tt__job_state *s, tt_err *err) {
@@ -88,14 +84,14 @@ void tt__job_cancel(tt_job *job) {
 
 bool tt_job_is_cancelled(const tt_job *job) {
     bool is = atomic_load(&job->state->is_cancelled) ||
-              (job->deadline_ms != INT64_MAX && now_ms() >= job->deadline_ms);
+              (job->deadline_ms != INT64_MAX && tt_clock_ms() >= job->deadline_ms);
     if (is) atomic_store(&job->state->was_noticed, true);
     return is;
 }
 
 int64_t tt_job_remaining_ms(const tt_job *job) {
     if (job->deadline_ms == INT64_MAX) return INT64_MAX;
-    int64_t left = job->deadline_ms - now_ms();
+    int64_t left = job->deadline_ms - tt_clock_ms();
     return left > 0 ? left : 0;
 }
 
@@ -106,7 +102,7 @@ static struct timespec moment(int64_t at_ms) {
 bool tt_job_sleep_ms(const tt_job *job, int64_t ms) {
     tt__job_state *s = job->state;
     int64_t end_ms;
-    if (__builtin_add_overflow(now_ms(), ms < 0 ? 0 : ms, &end_ms)) end_ms = INT64_MAX;
+    if (__builtin_add_overflow(tt_clock_ms(), ms < 0 ? 0 : ms, &end_ms)) end_ms = INT64_MAX;
     if (job->deadline_ms < end_ms) end_ms = job->deadline_ms;
     struct timespec end = moment(end_ms);
     int waited = 0;

@@ -45,10 +45,6 @@ struct tt_local_source {
     } shared;
 };
 
-static int64_t now_ms(void) {
-    return tt_clock_us() / 1000;
-}
-
 static tt_local_source *of(tt_source *source) {
     return (tt_local_source *)source;
 }
@@ -89,7 +85,7 @@ static tt_status fail_job(tt_local_source *s, const tt_job_claim *claim, const c
     tt_buf_release(&text);
     if (status != TT_OK) return status;
     tt_job_outcome outcome = {.state = TT_JOB_FAILED, .error = error};
-    s->queue->finish(s->queue, claim->id, claim->attempt, &outcome, now_ms(), NULL);
+    s->queue->finish(s->queue, claim->id, claim->attempt, &outcome, tt_clock_ms(), NULL);
     tt_blob_release(error);
     return TT_OK;
 }
@@ -120,7 +116,7 @@ static void take(tt_local_source *s, tt_job_claim *claim) {
     if (status == TT_E_FORMAT || status == TT_E_INVALID)
         fail_job(s, claim, "the job cannot be read");
     else if (status != TT_OK)
-        s->queue->release(s->queue, claim->id, claim->attempt, now_ms(), NULL);
+        s->queue->release(s->queue, claim->id, claim->attempt, tt_clock_ms(), NULL);
     tt_blob_release(claim->envelope);
 }
 
@@ -145,7 +141,7 @@ static void claim_jobs(tt_local_source *s) {
     while (s->n_free > 0 && !s->is_draining) {
         int n = 0, wanted = s->n_free < CLAIMS_AT_ONCE ? s->n_free : CLAIMS_AT_ONCE;
         tt_status status =
-            s->queue->claim(s->queue, s->worker_id, wanted, now_ms(), claims, &n, &err);
+            s->queue->claim(s->queue, s->worker_id, wanted, tt_clock_ms(), claims, &n, &err);
         if (status != TT_OK) {
             complain(s, NULL, &err);
             claim_later(s);
@@ -220,7 +216,7 @@ static void on_slots(tt_source *source, int n_free, int n_running) {
 static void on_progress(tt_source *source, uint64_t key, tt_blob *value) {
     tt_local_source *s = of(source);
     entry *e = find_key(s, key);
-    if (e) s->queue->progress(s->queue, e->id, e->attempt, value, now_ms(), NULL);
+    if (e) s->queue->progress(s->queue, e->id, e->attempt, value, tt_clock_ms(), NULL);
 }
 
 static void on_stream(tt_source *source, uint64_t key, tt_blob *chunk, void (*sent)(void *context),
@@ -229,7 +225,8 @@ static void on_stream(tt_source *source, uint64_t key, tt_blob *chunk, void (*se
     entry *e = find_key(s, key);
     tt_err err;
     if (e) {
-        tt_status status = s->queue->stream(s->queue, e->id, e->attempt, chunk, now_ms(), &err);
+        tt_status status =
+            s->queue->stream(s->queue, e->id, e->attempt, chunk, tt_clock_ms(), &err);
         if (status == TT_E_NOMEM) complain(s, e->id, &err);
     }
     sent(context);
@@ -240,14 +237,14 @@ static void report(tt_local_source *s, const entry *e, const tt_final *final) {
     tt_job_outcome outcome = {.state = final->error ? TT_JOB_FAILED : TT_JOB_COMPLETED,
                               .output = final->output,
                               .error = final->error};
-    tt_status status = s->queue->finish(s->queue, e->id, e->attempt, &outcome, now_ms(), &err);
+    tt_status status = s->queue->finish(s->queue, e->id, e->attempt, &outcome, tt_clock_ms(), &err);
     if (status != TT_OK && status != TT_E_NOT_FOUND) complain(s, e->id, &err);
 }
 
 /* Past its deadline, the queue ends it; else it can be run again. */
 static void hand_back(tt_local_source *s, const entry *e) {
-    if (now_ms() >= e->deadline_ms) s->queue->sweep(s->queue, now_ms());
-    if (s->queue->release(s->queue, e->id, e->attempt, now_ms(), NULL) != TT_OK)
+    if (tt_clock_ms() >= e->deadline_ms) s->queue->sweep(s->queue, tt_clock_ms());
+    if (s->queue->release(s->queue, e->id, e->attempt, tt_clock_ms(), NULL) != TT_OK)
         tt_log_write(s->log, TT_LOG_INFO, e->id, "Job stopped.");
 }
 

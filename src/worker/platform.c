@@ -23,10 +23,6 @@
  * compete as equals. */
 enum { LOOP_NICENESS = -5 };
 
-int64_t tt__platform_now_ms(void) {
-    return tt_clock_us() / 1000;
-}
-
 int64_t tt__pauses(const tt_platform *p, int n) {
     return n * p->environment->retry_base_ms;
 }

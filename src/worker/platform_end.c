@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "worker/platform_parts.h"
 
@@ -266,8 +267,7 @@ static void begin_end(tt__task *task) {
 
 /* The dispatcher hands back what it was not allowed to finish. */
 static const char *why_unfinished(const tt__task *task) {
-    if (tt__platform_now_ms() >= task->deadline_ms)
-        return "the job ran longer than its execution timeout";
+    if (tt_clock_ms() >= task->deadline_ms) return "the job ran longer than its execution timeout";
     return "the worker was shut down before this job was finished; it may be sent again";
 }
 

@@ -132,7 +132,6 @@ struct tt_platform {
 };
 
 /* platform.c */
-int64_t tt__platform_now_ms(void);
 int64_t tt__pauses(const tt_platform *p, int n); /* n times the base */
 /* A timer that must come. Without the memory for it the worker drains: it could only stand still. */
 void tt__after(tt_platform *p, int64_t delay_ms, tt_loop_fn fn, void *context, tt_timer **out);

@@ -2,6 +2,7 @@
  * in flight at most; the next beat is the retry. Handlers run in another process, so they cannot hold one up. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "worker/platform_parts.h"
 
@@ -46,7 +47,7 @@ static tt_status send_ping(tt_platform *p, tt_err *err) {
 
 static void beat(void *context) {
     tt_platform *p = context;
-    int64_t now = tt__platform_now_ms(), interval = p->environment->ping_interval_ms;
+    int64_t now = tt_clock_ms(), interval = p->environment->ping_interval_ms;
     tt_err err;
     p->ping.timer = NULL;
     p->ping.due_ms += interval;
@@ -62,7 +63,7 @@ void tt__ping_start(tt_platform *p) {
                      "RUNPOD_WEBHOOK_PING is not set: no heartbeats are sent.");
         return;
     }
-    p->ping.due_ms = tt__platform_now_ms();
+    p->ping.due_ms = tt_clock_ms();
     beat(p);
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "worker/platform_parts.h"
 
@@ -63,7 +64,7 @@ static tt_status send_progress(tt__task *task, tt_err *err) {
 }
 
 static void pump_progress(tt__task *task) {
-    int64_t now = tt__platform_now_ms(), due_ms = task->progress.last_ms + PROGRESS_INTERVAL_MS;
+    int64_t now = tt_clock_ms(), due_ms = task->progress.last_ms + PROGRESS_INTERVAL_MS;
     tt_err err;
     if (!task->progress.pending || task->progress.transfer || task->progress.timer) return;
     if (now < due_ms) {

@@ -3,6 +3,7 @@
  * a second for ever. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "worker/platform_parts.h"
 
@@ -98,7 +99,7 @@ static void on_response(void *context, const tt_http_response *response) {
     p->stop.n_matched = 0;
     if (response->failure == TT_OK && response->status == 200 && response->body_bytes > 0)
         read_answer(p, response);
-    poll_after(p, pause_after(p, response, tt__platform_now_ms() - p->stop.begun_ms));
+    poll_after(p, pause_after(p, response, tt_clock_ms() - p->stop.begun_ms));
 }
 
 static void begin(void *context) {
@@ -110,7 +111,7 @@ static void begin(void *context) {
                                      .max_response_bytes = TT_MAX_STOP_BYTES};
     tt_err err;
     p->stop.timer = NULL;
-    p->stop.begun_ms = tt__platform_now_ms();
+    p->stop.begun_ms = tt_clock_ms();
     if (tt_http_send(p->loop, &request, on_response, p, &p->stop.transfer, &err) == TT_OK) return;
     tt__trouble_tell(p, &p->stop.trouble, TT_LOG_WARN, WHAT, 0, err.message);
     poll_after(p, tt_backoff_next_ms(&p->stop.failures));

@@ -11,6 +11,7 @@
  * lost. Only the end of the worker cuts a poll. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "worker/platform_parts.h"
 
@@ -20,7 +21,7 @@ static const char WHAT[] = "get job";
 
 static tt_status give(tt_platform *p, tt__task *task, tt_envelope *envelope, tt_err *err) {
     int64_t timeout_ms = tt_wire_execution_timeout_ms(envelope);
-    if (timeout_ms > 0) task->deadline_ms = tt__platform_now_ms() + timeout_ms;
+    if (timeout_ms > 0) task->deadline_ms = tt_clock_ms() + timeout_ms;
     if (timeout_ms > task->patience_ms)
         task->patience_ms = timeout_ms; /* who waits that long may wait on */
     task->end.mark = tt_spool_mark(p->spool, task->facts.job_id);
@@ -134,7 +135,7 @@ static void after_jobs(tt_platform *p, const tt_http_response *response, int64_t
 
 static void on_response(void *context, const tt_http_response *response) {
     tt_platform *p = context;
-    int64_t lasted_ms = tt__platform_now_ms() - p->take.begun_ms;
+    int64_t lasted_ms = tt_clock_ms() - p->take.begun_ms;
     bool is_answer = response->failure == TT_OK;
     bool is_empty = is_answer && (response->status == 204 || response->status == 400);
     /* libcurl's clock and ours may differ by a millisecond. */
@@ -168,7 +169,7 @@ static tt_status begin(tt_platform *p, int n, tt_err *err) {
                                      .timeout_ms = p->environment->poll_timeout_ms,
                                      .max_response_bytes =
                                          n > 1 ? TT_MAX_BATCH_TAKE_BYTES : TT_MAX_TAKE_BYTES};
-    p->take.begun_ms = tt__platform_now_ms();
+    p->take.begun_ms = tt_clock_ms();
     if (status == TT_OK)
         status = tt_http_send(p->loop, &request, on_response, p, &p->take.transfer, err);
     tt_buf_release(&url);

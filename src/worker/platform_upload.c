@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/json_span.h"
 #include "base/limits.h"
 #include "net/s3.h"
@@ -59,7 +60,7 @@ static void name_upload(upload *u, const tt__task *task) {
     struct tm date;
     u->now_s = (int64_t)time(NULL);
     snprintf(u->key, sizeof u->key, "%s/output-%" PRId64 ".json", task->facts.job_id,
-             u->now_s * 1000 + tt__platform_now_ms() % 1000);
+             u->now_s * 1000 + tt_clock_ms() % 1000);
     gmtime_r(&(time_t){(time_t)u->now_s}, &date);
     strftime(u->bucket, sizeof u->bucket, "%m-%y", &date);
     u->account = (tt_s3_account){.endpoint_url = e->bucket_url,

@@ -11,7 +11,7 @@
 enum { IDLE_MS = 1000, TICK_MS = 100, FIRST_MS = 1000 };
 
 static struct timespec in_ms(int64_t ms) {
-    int64_t at_ms = tt_clock_us() / 1000 + ms;
+    int64_t at_ms = tt_clock_ms() + ms;
     return (struct timespec){.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000};
 }
 
