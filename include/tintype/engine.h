@@ -58,8 +58,11 @@ typedef struct tt_engine_options {
     tt_tiling vae_tiling;
     size_t vae_max_bytes; /* for TT_TILING_AUTO; 0: what the machine and the cgroup have left */
     tt_device device;
-    int n_threads;          /* 0: all cores this process may use */
-    const char *prediction; /* "epsilon", "v_prediction" or NULL: what the model says */
+    int n_threads;            /* 0: all cores this process may use */
+    const char *prediction;   /* "epsilon", "v_prediction", "edm" or NULL: what the model says */
+    const char *refiner_path; /* NULL: none. An SDXL refiner, for request.refiner_start */
+    const char *preview_decoder_path; /* NULL: previews are a colour map of the latents. Else a tiny
+                                         decoder (TAESD XL's form): previews in full size */
 } tt_engine_options;
 
 void tt_engine_options_defaults(tt_engine_options *options);
@@ -78,6 +81,10 @@ typedef struct tt_engine_info {
     int default_steps;                 /* 24 unless the file says otherwise */
     float default_guidance;            /* 4.5 unless the file says otherwise */
     const char *default_sampler;       /* a name that tt_request.sampler understands */
+    const char
+        *recipe; /* the distilled model that the file's name speaks of; defaults are its; or NULL */
+    const char *refiner_name; /* NULL: none was opened */
+    bool paints_in;           /* an inpainting UNet */
     int64_t n_parameters;
     size_t weight_bytes; /* resident, packed */
     double load_ms;
@@ -97,21 +104,58 @@ typedef struct tt_progress {
 /* Return false to cancel: generate then ends with TT_E_CANCELLED before the next step. */
 typedef bool (*tt_progress_fn)(void *context, const tt_progress *progress);
 
+/* One adapter (LoRA and its kin) of a request. They are applied in the request's order, then those that the prompt names. */
+typedef struct tt_request_adapter {
+    const char *path; /* a safetensors file */
+    const char *name; /* what results call it; NULL: the file's name without its ending */
+    float scale;      /* W + scale (W' - W); 0 switches it off */
+    const char *
+        parts; /* NULL, or other scales for parts: "unet=0.8,te=0,in=0.5,out03=1.2"; unet, te, te1, te2 replace
+                          scale; blocks (in, mid, out, in00..out11) are factors of unet's */
+} tt_request_adapter;
+
+/* Finds the file that a prompt means by <lora:name:0.8> and writes its path; TT_E_NOT_FOUND with a sentence when there is
+ * none. On the calling thread; may take long (a download). */
+typedef tt_status (*tt_find_adapter_fn)(void *context, const char *name, char *path,
+                                        size_t path_size, tt_err *err);
+
 typedef struct tt_request {
-    const char *prompt;          /* UTF-8; "" is allowed, NULL is not */
-    const char *negative_prompt; /* NULL: absent (zero conditioning where the model says so); "" is
-                                    encoded */
-    int width, height;           /* pixels, multiples of 8 */
+    const char *prompt;                       /* UTF-8; "" is allowed, NULL is not */
+    const char *negative_prompt;              /* NULL: absent; "" is encoded */
+    const char *prompt_2, *negative_prompt_2; /* for the second text encoder; NULL: the same */
+    /* How prompts are read: "a1111", "comfyui", "compel", "plain"; NULL: as compat does, and a1111 when that is NULL too.
+     * Prompts of any length are used whole, but in plain and compel, as diffusers has it, what is beyond the first chunk
+     * is cut (and counted). */
+    const char *prompt_syntax;
+    /* What an absent negative prompt is: "zeros", "encoded" (like an empty text); NULL: as compat does; without compat, or
+     * with diffusers', what the model says. */
+    const char *negative_policy;
+    int clip_skip; /* as people count: 2 is SDXL's own, 1 the last layer; 0: not given */
+    const tt_request_adapter *adapters; /* [n_adapters], borrowed */
+    int n_adapters;
+    tt_find_adapter_fn find_adapter; /* NULL: a prompt that names adapters is refused */
+    void *find_adapter_context;
+    const char *const
+        *embeddings; /* paths of textual inversions that prompts may name; only those are opened */
+    int n_embeddings;
+    int width, height; /* pixels, multiples of 8 */
     int steps;
     float guidance;         /* CFG scale; <= 1 switches guidance off */
     float guidance_rescale; /* 0: off (Lin et al. 2023, section 3.4) */
-    uint64_t seed;          /* picture i takes seed + i */
-    int count;              /* pictures, each from a seed of its own */
+    /* The share of the steps in which guidance acts, 0 <= start <= end <= 1: 0 and 1 is always. Steps without it take half the
+     * time. */
+    float guidance_start, guidance_end;
+    float eta;     /* fresh noise of samplers that add some; negative: the sampler's own */
+    uint64_t seed; /* picture i takes seed + i */
+    int count;     /* pictures, each from a seed of its own */
     const char *
         sampler; /* NULL: the model's default. Any name of tt_sampler_names, or what people paste */
     const char *schedule; /* NULL: the sampler's default */
-    const char *noise;    /* "cpu" (torch CPU f32), "cpu-f16", "cuda" (Philox); NULL: "cpu" */
-    const char *compat;   /* whose picture a seed gives: "diffusers" (NULL), "a1111", "comfyui" */
+    const char *
+        noise; /* "cpu" (torch CPU f32), "cpu-f16", "cuda" (Philox); NULL: compat's: "cuda" for a1111, else "cpu" */
+    /* Whose picture a seed gives: "diffusers", "a1111", "comfyui". It sets schedule, noise, strength, prompt syntax and
+     * negative policy to what that program does, where the request says nothing. NULL: diffusers' numbers, a1111's prompts. */
+    const char *compat;
     /* A picture to start from, RGB [height, width, 3], borrowed; NULL: noise alone. */
     const uint8_t *image;
     float strength; /* with an image: more than 0, at most 1: how much of it is made anew */
@@ -125,12 +169,28 @@ typedef struct tt_request {
     /* What the model is told of the picture, in pixels; 0: width and height. */
     int original_width, original_height, target_width, target_height;
     int crop_left, crop_top;
+    /* A second pass in a larger size ("hires fix"): above 1, width and height grow by this, to multiples of 8. Not with an
+     * image. */
+    float hires_scale;
+    float hires_strength; /* of the second pass: 0.7 */
+    int hires_steps;      /* 0: as steps */
+    const char
+        *hires_upscaler; /* "latent" (bilinear, NULL) or "picture" (Lanczos, through the VAE) */
+    /* The refiner takes over after this share of the steps, as diffusers' denoising_end; 0 or 1: never. Needs
+     * options.refiner_path. */
+    float refiner_start;
+    float aesthetic_score, negative_aesthetic_score; /* what the refiner is told: 6 and 2.5 */
     bool want_preview;
     tt_progress_fn progress; /* may be NULL */
     void *progress_context;
 } tt_request;
 /* Fills in what the model was made for; engine may be NULL for generic SDXL defaults. */
 void tt_request_defaults(const tt_engine *engine, tt_request *request);
+
+/* How a distilled model wants to be run: sets sampler, schedule, steps, guidance and eta. The name is one of
+ * tt_recipe_names ("lightning-4") or a file's that speaks of one. TT_E_INVALID with the list otherwise. */
+tt_status tt_recipe_apply(const char *name, tt_request *request, tt_err *err);
+const char *const *tt_recipe_names(void); /* NULL-terminated; static */
 
 /* Checks names and ranges without making anything; the same checks generate makes first. One
  * sentence. */
@@ -142,7 +202,24 @@ typedef struct tt_picture {
     uint64_t seed;
 } tt_picture;
 
+/* What became of one adapter: of the request's, then of those the prompt named. Texts are cut to fit. */
+enum { TT_UNMATCHED_NAMED = 4 };
+typedef struct tt_result_adapter {
+    char name[128];
+    bool from_prompt;
+    float unet, te1, te2;               /* scales */
+    char parts[128];                    /* factors of blocks, as the request gave them; "" */
+    char kinds[128];                    /* "LoRA", "DoRA, LoHa"... */
+    int64_t rank_min, rank_max;         /* 0: of no kind that has a rank */
+    int n_unet, n_te1, n_te2;           /* modules changed */
+    int n_keys, n_matched, n_unmatched; /* of the file; unmatched ones had no effect */
+    char unmatched[TT_UNMATCHED_NAMED][128];
+    char base_model[64]; /* what the file says it is for; "" */
+    char path[1024];     /* where it was read from; "" when longer */
+} tt_result_adapter;
+
 typedef struct tt_timings {
+    double adapters_ms; /* finding, opening and applying adapters */
     double text_ms, denoise_ms, vae_ms,
         total_ms;   /* wall clock; denoise and vae (with what is encoded) over all pictures */
     double plan_ms; /* preparing primitives and memory */
@@ -154,12 +231,24 @@ typedef struct tt_result {
     /* Effective settings: canonical names, static strings. */
     const char *sampler, *schedule, *noise, *prediction;
     char sampler_label[64];      /* what people call sampler and schedule: "DPM++ 2M Karras" */
-    const char *negative_policy; /* "encoded" or "zeros" */
-    const char *vae_precision;   /* what the last picture was decoded in: "f32" or "bf16" */
+    const char *negative_policy; /* "encoded", "zeros"; "unused" without guidance */
+    const char *compat, *prompt_syntax;
+    int clip_skip;               /* as people count */
+    tt_result_adapter *adapters; /* owned, [n_adapters] */
+    int n_adapters;
+    bool adapters_were_kept;   /* the set was applied before and only switched to */
+    int n_embeddings;          /* how often prompts named one */
+    int n_unknown_tags;        /* <name:...> in prompts that mean nothing here and were taken out */
+    int prompt_chunks;         /* of 75 tokens: the longer of prompt and negative prompt */
+    int prompt_variants;       /* texts that prompt editing made */
+    int unguided_steps;        /* per picture */
+    int base_steps;            /* before the refiner took over; = steps without one */
+    int hires_steps;           /* that ran; 0: no second pass */
+    const char *vae_precision; /* what the last picture was decoded in: "f32" or "bf16" */
     bool vae_tiled;
     int steps;              /* that ran, per picture */
-    int prompt_tokens;      /* of the prompt, without markers, before any cut */
-    int prompt_tokens_used; /* what the 75 places held */
+    int prompt_tokens;      /* of the first prompt variant, without markers, before any cut */
+    int prompt_tokens_used; /* what was not cut */
     tt_timings timings;
     size_t planned_bytes; /* weights + scratch + request memory, as planned */
     size_t peak_bytes;    /* the process's peak resident size */

@@ -7,6 +7,10 @@
 #include "pipeline/parts.h"
 #include "sample/names.h"
 
+static const float DEFAULT_HIRES_STRENGTH = 0.7f; /* A1111's */
+/* The refiner's own, engine.md 1.4. */
+static const float DEFAULT_AESTHETIC_SCORE = 6, DEFAULT_NEGATIVE_AESTHETIC_SCORE = 2.5f;
+
 const char *const *tt_sampler_names(void) {
     return tt_sample_sampler_names();
 }
@@ -26,7 +30,12 @@ void tt_request_defaults(const tt_engine *engine, tt_request *request) {
                             .steps = 24,
                             .guidance = 4.5f,
                             .count = 1,
-                            .strength = 0.75f};
+                            .strength = 0.75f,
+                            .guidance_end = 1,
+                            .eta = -1,
+                            .hires_strength = DEFAULT_HIRES_STRENGTH,
+                            .aesthetic_score = DEFAULT_AESTHETIC_SCORE,
+                            .negative_aesthetic_score = DEFAULT_NEGATIVE_AESTHETIC_SCORE};
     if (!engine) return;
     request->width = engine->info.default_width;
     request->height = engine->info.default_height;
