@@ -6,29 +6,27 @@
 #include "base/alloc.h"
 #include "tensor/ref/ref.h"
 
+bool tt_cpu_has_bf16(void) {
+    return tt__cpu_features().avx512_bf16; /* every CPU with AMX has it too */
+}
+
+const tt_cpu_kernels *tt__cpu_kernels(const tt_cpu_features *features) {
 #if defined(__x86_64__)
-bool tt_cpu_has_bf16(void) {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512bf16"); /* every CPU with AMX has it too */
-}
-
-const tt_cpu_kernels *tt__cpu_kernels(void) {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        return &tt__kernels_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &tt__kernels_avx2;
-    return &tt__kernels_base;
-}
-#else
-bool tt_cpu_has_bf16(void) {
-    return false;
-}
-
-const tt_cpu_kernels *tt__cpu_kernels(void) {
-    return &tt__kernels_base;
-}
+    if (features->avx512) return &tt__kernels_avx512;
+    if (features->avx2) return &tt__kernels_avx2;
 #endif
+    (void)features;
+    return &tt__kernels_base;
+}
+
+static void use_features(tt_cpu_state *state, tt_cpu_features features) {
+    state->features = features;
+    state->kernels = tt__cpu_kernels(&state->features);
+}
+
+void tt__cpu_force(tt_ops *ops, tt_cpu_level most) {
+    use_features(tt__cpu_state(ops), tt__cpu_features_limited(most));
+}
 
 static void close_cpu(tt_ops *ops) {
     tt_cpu_state *state = ops->state;
@@ -43,7 +41,7 @@ static tt_status open_cpu(tt_ops *ops, tt_err *err) {
     tt_cpu_state *state = tt_alloc(sizeof *state);
     if (!state) return tt_fail_nomem(err, "the CPU back-end", sizeof *state);
     ops->state = state;
-    state->kernels = tt__cpu_kernels();
+    use_features(state, tt__cpu_features());
     omp_set_num_threads(ops->n_threads);
     tt_status status = tt__dnn_open(&state->dnn, err);
     if (status == TT_OK) status = tt__cpu_cache_new(&state->cache, err);

@@ -4,6 +4,7 @@
 #define TT_TENSOR_CPU_CPU_H
 
 #include "tensor/backend.h"
+#include "tensor/cpu/features.h"
 #include "tensor/cpu/kernels.h"
 #include "tensor/cpu/onednn.h"
 
@@ -12,12 +13,17 @@ typedef struct tt_cpu_cache tt_cpu_cache; /* primitives by spec */
 typedef struct tt_cpu_state {
     tt_dnn *dnn;
     tt_cpu_cache *cache;
+    tt_cpu_features features; /* what kernels are chosen by */
     const tt_cpu_kernels *kernels;
 } tt_cpu_state;
 
 static inline tt_cpu_state *tt__cpu_state(tt_ops *ops) {
     return ops->state;
 }
+
+/* For tests: as if this CPU were of a level up to `most`. Before weights are packed: how they are
+ * packed may depend on it. */
+void tt__cpu_force(tt_ops *ops, tt_cpu_level most);
 
 /* products.c: everything that is a oneDNN primitive */
 tt_status tt__cpu_cache_new(tt_cpu_cache **out, tt_err *err);

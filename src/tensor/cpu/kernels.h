@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "tensor/cpu/features.h"
 #include "tensor/ops.h"
 
 /* One attention problem, packed by the kernels themselves. Keys come in blocks of block_keys. */
@@ -54,7 +55,7 @@ extern const tt_cpu_kernels tt__kernels_avx2;
 extern const tt_cpu_kernels tt__kernels_avx512;
 #endif
 
-const tt_cpu_kernels *tt__cpu_kernels(void); /* the best that this CPU runs */
+const tt_cpu_kernels *tt__cpu_kernels(const tt_cpu_features *features); /* the best for them */
 void tt__attention_plan_init(tt_attention_plan *p, const tt_attention *args, bool bf16);
 
 #endif
