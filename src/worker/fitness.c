@@ -4,8 +4,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -15,81 +13,21 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
-#include "base/limits.h"
+#include "base/memory.h"
 
-enum { MAX_SYSTEM_FILE_BYTES = 64 * 1024, MAX_PATH_BYTES = 256, NETWORK_TIMEOUT_S = 5 };
+enum { NETWORK_TIMEOUT_S = 5 };
 static const double GB = 1024.0 * 1024 * 1024; /* the reference's GB */
 
-/* ---- memory ------------------------------------------------------------------------------------------------------- */
-
-static bool read_text(const char *root, const char *path, tt_buf *out) {
-    char whole[MAX_PATH_BYTES];
-    out->size = 0;
-    snprintf(whole, sizeof whole, "%s%s", root, path);
-    return tt_file_read(whole, out, NULL) == TT_OK && out->data;
-}
-
-/* The number that follows `name` at the beginning of a line of the file ("": of its first). */
-static bool read_number(const char *root, const char *path, const char *name, uint64_t *out) {
-    tt_buf text;
-    bool found = false;
-    tt_buf_init(&text, MAX_SYSTEM_FILE_BYTES);
-    const char *line = read_text(root, path, &text) ? text.data : NULL;
-    while (line && !found) {
-        found = strncmp(line, name, strlen(name)) == 0 &&
-                sscanf(line + strlen(name), "%" SCNu64, out) == 1;
-        line = strchr(line, '\n');
-        if (line) line++;
-    }
-    tt_buf_release(&text);
-    return found;
-}
-
-typedef struct cgroup_files {
-    const char *limit, *usage, *stat, *cache_name;
-} cgroup_files;
-
-/* What a cgroup leaves: dropping the cache of files that nobody used lately costs nothing. */
-static bool cgroup_leaves(const char *root, const cgroup_files *f, uint64_t *bytes) {
-    uint64_t limit, usage, cache = 0;
-    if (!read_number(root, f->limit, "", &limit) || !read_number(root, f->usage, "", &usage))
-        return false;
-    read_number(root, f->stat, f->cache_name, &cache);
-    usage -= cache < usage ? cache : usage;
-    *bytes = limit > usage ? limit - usage : 0;
-    return true;
-}
-
-tt_status tt_fitness_memory(const char *root, uint64_t *available_bytes, tt_err *err) {
-    static const cgroup_files GROUPS[] = {
-        {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat",
-         "inactive_file "},
-        {"/sys/fs/cgroup/memory/memory.limit_in_bytes",
-         "/sys/fs/cgroup/memory/memory.usage_in_bytes", "/sys/fs/cgroup/memory/memory.stat",
-         "total_inactive_file "},
-    };
-    uint64_t kib, left;
-    if (!root) root = "";
-    if (!read_number(root, "/proc/meminfo", "MemAvailable:", &kib))
-        return tt_fail(err, TT_E_NOT_FOUND, "/proc/meminfo does not say what memory is available");
-    *available_bytes = kib * 1024;
-    for (size_t i = 0; i < sizeof GROUPS / sizeof GROUPS[0]; i++)
-        if (cgroup_leaves(root, &GROUPS[i], &left) && left < *available_bytes)
-            *available_bytes = left;
-    return TT_OK;
-}
+/* ---- memory, disk, network ------------------------------------------------------------------------------------------ */
 
 static tt_status check_memory(const tt_fitness_options *o, tt_err *err) {
-    uint64_t bytes;
-    if (o->min_memory_gb <= 0 || tt_fitness_memory(o->root, &bytes, NULL) != TT_OK) return TT_OK;
-    double gb = (double)bytes / GB;
+    if (o->min_memory_gb <= 0) return TT_OK;
+    uint64_t bytes = tt_memory_available_bytes(o->root);
+    double gb = (double)bytes / GB; /* nothing says how much there is: more than enough */
     if (gb >= o->min_memory_gb) return TT_OK;
     return tt_fail(err, TT_E_NOMEM, "Insufficient memory: %.2fGB available, %.1fGB required", gb,
                    o->min_memory_gb);
 }
-
-/* ---- disk, network ------------------------------------------------------------------------------------------------ */
 
 static tt_status check_disk(const tt_fitness_options *o, tt_err *err) {
     struct statvfs disk;

@@ -23,8 +23,4 @@ tt_status tt_fitness_run(const tt_fitness_options *options, const tt_log *log,
                          const tt_worker_config *config, char failed[TT_FITNESS_NAME_BYTES],
                          tt_err *err);
 
-/* Bytes that may still be used: what the kernel calls available, or less where a cgroup (v2 memory.max, v1
- * memory.limit_in_bytes) leaves less: its limit - (its usage - its file cache that can be dropped). TT_E_NOT_FOUND where nothing says so. */
-tt_status tt_fitness_memory(const char *root, uint64_t *available_bytes, tt_err *err);
-
 #endif

@@ -1,5 +1,4 @@
-/* Fitness checks: order, names and sentences are runpod.md 1.13's; cgroup files are the kernel's (Documentation/admin-guide/
- * cgroup-v2.rst, cgroup-v1/memory.rst), written here into a folder of the test's own. */
+/* Fitness checks: order, names and sentences are runpod.md 1.13's. What memory there is, a folder of the test's own says. */
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,41 +46,6 @@ static int remove_root(void **state) {
     enum { MAX_OPEN = 16 };
     (void)state;
     return nftw(root, remove_entry, MAX_OPEN, FTW_DEPTH | FTW_PHYS);
-}
-
-static uint64_t available(void) {
-    uint64_t bytes = 0;
-    tt_err err;
-    assert_int_equal(tt_fitness_memory(root, &bytes, &err), TT_OK);
-    return bytes;
-}
-
-static void memory_is_the_least_of_the_host_and_the_cgroup(void **state) {
-    (void)state;
-    uint64_t bytes;
-    tt_err err;
-    assert_int_equal(tt_fitness_memory(root, &bytes, &err), TT_E_NOT_FOUND);
-    write_file("/proc/meminfo",
-               "MemTotal:       16000000 kB\nMemFree: 1 kB\nMemAvailable:    8000000 kB\n");
-    assert_true(available() == 8000000ULL * 1024);
-
-    write_file("/sys/fs/cgroup/memory.max", "max\n"); /* no limit */
-    write_file("/sys/fs/cgroup/memory.current", "1000\n");
-    assert_true(available() == 8000000ULL * 1024);
-
-    write_file("/sys/fs/cgroup/memory.max", "1000000\n");
-    write_file("/sys/fs/cgroup/memory.current", "700000\n");
-    write_file("/sys/fs/cgroup/memory.stat", "anon 5\nactive_file 7\ninactive_file 200000\n");
-    assert_true(available() == 500000); /* dropping the cache of files gives 200000 back */
-    write_file("/sys/fs/cgroup/memory.current", "1300000\n");
-    assert_true(available() == 0);
-
-    write_file("/sys/fs/cgroup/memory.max", "max\n"); /* version 1 */
-    write_file("/sys/fs/cgroup/memory/memory.limit_in_bytes", "4000000\n");
-    write_file("/sys/fs/cgroup/memory/memory.usage_in_bytes", "1000000\n");
-    assert_true(available() == 3000000);
-    write_file("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
-    assert_true(available() == 8000000ULL * 1024);
 }
 
 typedef struct calls {
@@ -195,8 +159,6 @@ static void too_little_memory_and_disk_have_the_references_sentences(void **stat
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(memory_is_the_least_of_the_host_and_the_cgroup, make_root,
-                                        remove_root),
         cmocka_unit_test_setup_teardown(the_users_checks_come_first_and_the_first_failure_ends_it,
                                         make_root, remove_root),
         cmocka_unit_test(a_check_that_gives_no_reason_still_has_a_sentence),
