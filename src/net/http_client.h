@@ -34,6 +34,15 @@ typedef struct tt_http_request {
     size_t max_response_bytes;  /* more is TT_E_FORMAT; 0: TT_HTTP_DEFAULT_RESPONSE_BYTES */
     bool
         public_only; /* refuse addresses inside this network (guard.h), checked on the connected address */
+    bool https_only;     /* refuse http: */
+    bool no_proxy;       /* proxy variables are not honoured; public_only implies it */
+    const char *ca_file; /* trust these certificates too; copied. NULL: the system's alone */
+    int64_t
+        stall_timeout_ms; /* no byte for this long: TT_E_IO; 0: only timeout_ms counts. Doubled before the first byte */
+    /* Streaming: with on_bytes the body is not gathered, whatever its size; on_head comes once, before the first byte. Either
+     * may end the transfer by returning false: done is then called with TT_E_CANCELLED. On the loop's thread. */
+    bool (*on_head)(void *context, const struct tt_http_response *head);
+    bool (*on_bytes)(void *context, const void *bytes, size_t size);
 } tt_http_request;
 
 enum { TT_HTTP_DEFAULT_TIMEOUT_MS = 600 * 1000, TT_HTTP_DEFAULT_CONNECT_MS = 10 * 1000 };
@@ -48,9 +57,15 @@ typedef struct tt_http_response {
     const char *content_type; /* "" when absent */
     const char *location;     /* "" when absent; of a 3xx made absolute, otherwise as it was sent */
     int64_t retry_after_ms;   /* -1 when absent or a date */
-    const char *body;         /* NUL-terminated */
+    const char *body;         /* NUL-terminated; "" when it was streamed */
     size_t body_bytes;
+    int64_t content_length; /* as announced; -1: not */
+    const struct tt_http_headers *headers;
 } tt_http_response;
+
+/* The value of a header field of the last response, without spaces around it; NULL when absent. When a name came twice, the
+ * last. Valid as long as the response. */
+const char *tt_http_response_header(const tt_http_response *response, const char *name);
 
 typedef void (*tt_http_done_fn)(void *context, const tt_http_response *response);
 

@@ -24,10 +24,10 @@ LIBRARIES = {  # header prefix: the places that may include it
     "jerror.h": ("image",),
     "webp/": ("image",),
     "utf8proc.h": ("text",),
-    "json-c/": ("base", "app", "api", "worker", "job"),
+    "json-c/": ("base", "app", "api", "worker", "job", "store"),
     "curl/": ("net",),
     "microhttpd.h": ("net",),
-    "openssl/": ("net", "api"),
+    "openssl/": ("net", "api", "store"),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
 
