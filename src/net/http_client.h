@@ -15,6 +15,7 @@
 #include "net/loop.h"
 
 typedef struct tt_http_transfer tt_http_transfer;
+struct tt_http_response; /* below */
 
 typedef struct tt_http_piece { /* a body is sent from where its pieces lie, without a copy */
     const void *bytes;
