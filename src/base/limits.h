@@ -73,6 +73,8 @@
 #define TT_MAX_URL_BYTES (8 * TT_KIB)
 /* All header lines of an answer, interim answers too: browsers stop at 256 KiB. */
 #define TT_MAX_RESPONSE_HEADER_BYTES (256 * TT_KIB)
+/* And how many they may be: services send 20 to 40. */
+#define TT_MAX_RESPONSE_HEADER_LINES 200
 /* What we send: a job's answer (TT_MAX_JOB_OUTPUT_BYTES) with room for its envelope; far below libcurl's 2^63. */
 #define TT_MAX_REQUEST_BODY_BYTES (2 * TT_GIB)
 

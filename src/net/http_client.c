@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "net/guard.h"
 #include "net/http_parts.h"
@@ -25,9 +26,10 @@
 enum {
     MAX_IDLE = 64,                   /* handles kept, about 6 KB each */
     MAX_IDLE_BODY_BYTES = 64 * 1024, /* kept with them; larger answers give their memory back */
+    MAX_IDLE_HEAD_BYTES = 8 * 1024,
     MAX_JOINED_BYTES = 16 * 1024, /* bodies up to here are copied: cheaper than a second packet */
     MAX_METHOD_BYTES = 16,
-    MAX_RETRY_AFTER_DIGITS = 9, /* 31 years */
+    STREAM_BUFFER_BYTES = 512 * 1024, /* libcurl's most: fewer system calls per byte */
     KEEPALIVE_IDLE_S =
         30, /* a peer that vanished during a long poll is noticed in about a minute */
     KEEPALIVE_INTERVAL_S = 10,
@@ -35,55 +37,79 @@ enum {
 
 /* ---- what the peer sends ----------------------------------------------------------------------------------------- */
 
+static void note_heard(tt_http_transfer *t) {
+    t->was_heard = true;
+    if (t->stall_timer) t->heard_ms = tt_clock_ms();
+}
+
+static size_t stream(tt_http_transfer *t, const char *bytes, size_t n) {
+    t->is_too_large = t->max_response_bytes && n > t->max_response_bytes - t->streamed_bytes;
+    if (t->is_too_large) return 0;
+    t->streamed_bytes += n;
+    t->was_ended = !t->on_bytes(t->context, bytes, n);
+    return t->was_ended ? 0 : n;
+}
+
 static size_t on_body(char *bytes, size_t one, size_t n, void *context) {
     tt_http_transfer *t = context;
     (void)one;
+    note_heard(t);
+    if (t->on_bytes) return stream(t, bytes, n);
     t->is_too_large = n > t->max_response_bytes - t->body.size;
     if (t->is_too_large) return 0;
     t->is_out_of_memory = tt_buf_append(&t->body, bytes, n, NULL) != TT_OK;
     return t->is_out_of_memory ? 0 : n;
 }
 
-/* The value of "Name: value\r\n" when the name is this one; NULL otherwise. */
-static const char *value_of(const char *line, size_t size, const char *name, size_t *value_size) {
-    size_t length = strlen(name);
-    if (size <= length || line[length] != ':' || strncasecmp(line, name, length) != 0) return NULL;
-    const char *from = line + length + 1, *to = line + size;
+/* Keeps "Name: value\r\n"; lines of any other form (folded ones too, RFC 9112 5.2) are as if absent. */
+static tt_status keep_field(struct tt_http_headers *head, const char *line, size_t size) {
+    const char *colon = memchr(line, ':', size), *to = line + size;
+    if (!colon || colon == line || isspace((unsigned char)*line) || memchr(line, '\0', size))
+        return TT_OK;
+    const char *from = colon + 1;
     while (from < to && (*from == ' ' || *from == '\t')) from++;
     while (to > from && isspace((unsigned char)to[-1])) to--;
-    *value_size = (size_t)(to - from);
-    return from;
-}
-
-static int64_t retry_after_ms(const char *value, size_t size) {
-    int64_t seconds = 0;
-    if (size == 0 || size > MAX_RETRY_AFTER_DIGITS) return -1;
-    for (size_t i = 0; i < size; i++) {
-        if (value[i] < '0' || value[i] > '9') return -1;
-        seconds = 10 * seconds + (value[i] - '0');
-    }
-    return 1000 * seconds;
+    TT_TRY(tt_buf_append(&head->text, line, (size_t)(colon - line), NULL));
+    TT_TRY(tt_buf_append(&head->text, "", 1, NULL));
+    TT_TRY(tt_buf_append(&head->text, from, (size_t)(to - from), NULL));
+    TT_TRY(tt_buf_append(&head->text, "", 1, NULL));
+    head->n++;
+    return TT_OK;
 }
 
 /* A status line begins the headers anew: interim (1xx) answers come before the real one. */
+static void begin_head(tt_http_transfer *t, const char *line, size_t size) {
+    const char *space = memchr(line, ' ', size);
+    t->is_interim = space && space + 1 < line + size && space[1] == '1';
+    t->head.text.size = 0;
+    t->head.n = 0;
+}
+
+static void end_head(tt_http_transfer *t) {
+    tt_http_response head;
+    t->is_head_over = !t->is_interim;
+    if (t->is_interim || !t->on_head) return;
+    tt__http_describe(t, &head);
+    t->was_ended = !t->on_head(t->context, &head);
+}
+
+/* What comes when the head is over are a chunked body's trailers: counted, and of no meaning. */
 static size_t on_header(char *line, size_t one, size_t n, void *context) {
     tt_http_transfer *t = context;
     (void)one;
+    note_heard(t);
     t->header_bytes += n;
-    t->is_too_large = t->header_bytes > TT_MAX_RESPONSE_HEADER_BYTES;
+    t->is_too_large = t->header_bytes > TT_MAX_RESPONSE_HEADER_BYTES ||
+                      ++t->n_header_lines > TT_MAX_RESPONSE_HEADER_LINES;
     if (t->is_too_large) return 0;
-    size_t size;
-    const char *value;
-    if (n > 5 && memcmp(line, "HTTP/", 5) == 0) {
-        t->location.size = 0;
-        t->retry_after_ms = -1;
-    } else if ((value = value_of(line, n, "Location", &size))) {
-        t->location.size = 0;
-        tt_buf_append(&t->location, value, size, NULL); /* one too long is as if absent */
-    } else if ((value = value_of(line, n, "Retry-After", &size))) {
-        t->retry_after_ms = retry_after_ms(value, size);
-    }
-    return n;
+    if (t->is_head_over) return n;
+    if (n > 5 && memcmp(line, "HTTP/", 5) == 0)
+        begin_head(t, line, n);
+    else if (*line == '\r' || *line == '\n')
+        end_head(t);
+    else
+        t->is_out_of_memory = keep_field(&t->head, line, n) != TT_OK;
+    return t->was_ended || t->is_out_of_memory ? 0 : n;
 }
 
 /* ---- what we send ------------------------------------------------------------------------------------------------ */
@@ -141,11 +167,11 @@ static curl_socket_t on_socket_wanted(void *context, curlsocktype purpose,
     } while (0)
 
 /* The differences between libcurl's versions. */
-static tt_status set_by_version(tt_http_transfer *t, tt_err *err) {
+static tt_status set_by_version(tt_http_transfer *t, bool https_only, tt_err *err) {
 #if LIBCURL_VERSION_NUM >= 0x075500 /* 7.85 */
-    SET(CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_PROTOCOLS_STR, https_only ? "https" : "http,https");
 #else
-    SET(CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
+    SET(CURLOPT_PROTOCOLS, https_only ? CURLPROTO_HTTPS : CURLPROTO_HTTP | CURLPROTO_HTTPS);
 #endif
 #if LIBCURL_VERSION_NUM >= \
     0x075700 /* 7.87; before, a cancel waits for a name that is being resolved */
@@ -154,7 +180,7 @@ static tt_status set_by_version(tt_http_transfer *t, tt_err *err) {
     return TT_OK;
 }
 
-static tt_status set_behaviour(tt_http_transfer *t, tt_err *err) {
+static tt_status set_behaviour(tt_http_transfer *t, const tt_http_request *request, tt_err *err) {
     SET(CURLOPT_PRIVATE, t);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -164,10 +190,14 @@ static tt_status set_behaviour(tt_http_transfer *t, tt_err *err) {
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
     SET(CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_INTERVAL_S);
-    return set_by_version(t, err);
+    if (request->ca_file) SET(CURLOPT_CAINFO, request->ca_file);
+    return set_by_version(t, request->https_only, err);
 }
 
-static tt_status set_callbacks(tt_http_transfer *t, tt_err *err) {
+static tt_status set_callbacks(tt_http_transfer *t, const tt_http_request *request, tt_err *err) {
+    t->on_head = request->on_head;
+    t->on_bytes = request->on_bytes;
+    if (t->on_bytes) SET(CURLOPT_BUFFERSIZE, (long)STREAM_BUFFER_BYTES);
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, t);
     SET(CURLOPT_HEADERFUNCTION, on_header);
@@ -181,13 +211,38 @@ static tt_status set_limits(tt_http_transfer *t, const tt_http_request *request,
     t->timeout_ms = request->timeout_ms ? request->timeout_ms : TT_HTTP_DEFAULT_TIMEOUT_MS;
     t->connect_timeout_ms =
         request->connect_timeout_ms ? request->connect_timeout_ms : TT_HTTP_DEFAULT_CONNECT_MS;
-    t->max_response_bytes =
-        request->max_response_bytes ? request->max_response_bytes : TT_HTTP_DEFAULT_RESPONSE_BYTES;
+    t->max_response_bytes = request->max_response_bytes || request->on_bytes
+                                ? request->max_response_bytes
+                                : TT_HTTP_DEFAULT_RESPONSE_BYTES;
     t->body.limit_bytes = t->max_response_bytes;
     t->public_only = request->public_only;
     SET(CURLOPT_TIMEOUT_MS, (long)t->timeout_ms);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)t->connect_timeout_ms);
-    if (t->public_only) SET(CURLOPT_PROXY, ""); /* a proxy would connect where we cannot look */
+    /* For public_only too: a proxy would connect where we cannot look. */
+    if (t->public_only || request->no_proxy) SET(CURLOPT_PROXY, "");
+    return TT_OK;
+}
+
+/* The timer is not moved with every byte: it looks when the last one came and sleeps for the rest. */
+static void on_stall_time(void *context) {
+    tt_http_transfer *t = context;
+    int64_t limit_ms = t->was_heard ? t->stall_ms : 2 * t->stall_ms;
+    int64_t left_ms = t->heard_ms + limit_ms - tt_clock_ms();
+    if (left_ms > 0) {
+        tt__loop_timer_move(t->http->loop, t->stall_timer, left_ms);
+        return;
+    }
+    t->is_stalled = true;
+    tt__http_pool_remove(t);
+    tt__http_finish(t, CURLE_OPERATION_TIMEDOUT);
+}
+
+static tt_status set_stall(tt_http_transfer *t, int64_t stall_ms, tt_err *err) {
+    if (stall_ms <= 0) return TT_OK;
+    t->stall_ms = stall_ms;
+    t->heard_ms = tt_clock_ms();
+    TT_TRY(tt__loop_timer_keep(t->http->loop, on_stall_time, t, &t->stall_timer, err));
+    tt__loop_timer_move(t->http->loop, t->stall_timer, 2 * stall_ms);
     return TT_OK;
 }
 
@@ -279,9 +334,10 @@ static tt_status set_method(tt_http_transfer *t, const tt_http_request *request,
 }
 
 static tt_status set_up(tt_http_transfer *t, const tt_http_request *request, tt_err *err) {
-    TT_TRY(set_behaviour(t, err));
-    TT_TRY(set_callbacks(t, err));
+    TT_TRY(set_behaviour(t, request, err));
+    TT_TRY(set_callbacks(t, request, err));
     TT_TRY(set_limits(t, request, err));
+    TT_TRY(set_stall(t, request->stall_timeout_ms, err));
     SET(CURLOPT_URL, request->url);
     TT_TRY(set_headers(t, request->headers, err));
     return set_method(t, request, err);
@@ -314,6 +370,8 @@ static tt_status check_header(const char *line, tt_err *err) {
 static tt_status check(const tt_http_request *request, tt_err *err) {
     TT_TRY(check_method(request->method, err));
     TT_TRY(tt_url_check(request->url, err));
+    if (request->https_only && strncasecmp(request->url, "https:", strlen("https:")) != 0)
+        return tt_fail(err, TT_E_INVALID, "HTTP request: expected an https: URL, found http:");
     for (const char *const *h = request->headers; h && *h; h++) TT_TRY(check_header(*h, err));
     return TT_OK;
 }
@@ -321,12 +379,13 @@ static tt_status check(const tt_http_request *request, tt_err *err) {
 /* ---- the life of a transfer -------------------------------------------------------------------------------------- */
 
 void tt__http_transfer_free(tt_http_transfer *t) {
+    tt_loop_timer_cancel(t->http->loop, t->stall_timer);
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
     tt_free(t->pieces);
     tt_buf_release(&t->joined);
     tt_buf_release(&t->body);
-    tt_buf_release(&t->location);
+    tt_buf_release(&t->head.text);
     tt_free(t);
 }
 
@@ -337,7 +396,7 @@ static tt_status make(tt__http *http, tt_http_transfer **out, tt_err *err) {
     t->easy = curl_easy_init();
     tt_buf_init(&t->joined, MAX_JOINED_BYTES);
     tt_buf_init(&t->body, 0);
-    tt_buf_init(&t->location, TT_MAX_URL_BYTES);
+    tt_buf_init(&t->head.text, TT_MAX_RESPONSE_HEADER_BYTES);
     if (!t->easy) {
         tt__http_transfer_free(t);
         return tt_fail_nomem(err, "HTTP request", sizeof *t);
@@ -354,21 +413,22 @@ static tt_status take(tt__http *http, tt_http_transfer **out, tt_err *err) {
         http->idle = t->next;
         http->n_idle--;
     }
-    t->retry_after_ms = -1;
     *out = t;
     return TT_OK;
 }
 
 /* Forgets the request (URL and headers may hold secrets) and keeps memory of a size that the next one will need. */
 static void clear(tt_http_transfer *t) {
+    tt_loop_timer_cancel(t->http->loop, t->stall_timer);
     curl_easy_reset(t->easy);
     curl_slist_free_all(t->headers);
     tt_free(t->pieces);
     if (t->body.capacity > MAX_IDLE_BODY_BYTES) tt_buf_release(&t->body);
-    tt_buf joined = t->joined, body = t->body, location = t->location;
-    joined.size = body.size = location.size = 0;
+    if (t->head.text.capacity > MAX_IDLE_HEAD_BYTES) tt_buf_release(&t->head.text);
+    tt_buf joined = t->joined, body = t->body, head = t->head.text;
+    joined.size = body.size = head.size = 0;
     *t = (tt_http_transfer){
-        .http = t->http, .easy = t->easy, .joined = joined, .body = body, .location = location};
+        .http = t->http, .easy = t->easy, .joined = joined, .body = body, .head.text = head};
 }
 
 static void put_back(tt_http_transfer *t) {

@@ -15,6 +15,7 @@
 #include "net/loop.h"
 
 typedef struct tt_http_transfer tt_http_transfer;
+typedef struct tt_http_response tt_http_response;
 struct tt_http_response; /* below */
 
 typedef struct tt_http_piece { /* a body is sent from where its pieces lie, without a copy */
@@ -32,17 +33,20 @@ typedef struct tt_http_request {
     int n_body;
     int64_t timeout_ms;         /* of the whole transfer; 0: TT_HTTP_DEFAULT_TIMEOUT_MS */
     int64_t connect_timeout_ms; /* 0: TT_HTTP_DEFAULT_CONNECT_MS */
-    size_t max_response_bytes;  /* more is TT_E_FORMAT; 0: TT_HTTP_DEFAULT_RESPONSE_BYTES */
+    /* More is TT_E_FORMAT; 0: TT_HTTP_DEFAULT_RESPONSE_BYTES, or with on_bytes no limit. */
+    size_t max_response_bytes;
     bool
         public_only; /* refuse addresses inside this network (guard.h), checked on the connected address */
     bool https_only;     /* refuse http: */
     bool no_proxy;       /* proxy variables are not honoured; public_only implies it */
-    const char *ca_file; /* trust these certificates too; copied. NULL: the system's alone */
-    int64_t
-        stall_timeout_ms; /* no byte for this long: TT_E_IO; 0: only timeout_ms counts. Doubled before the first byte */
-    /* Streaming: with on_bytes the body is not gathered, whatever its size; on_head comes once, before the first byte. Either
-     * may end the transfer by returning false: done is then called with TT_E_CANCELLED. On the loop's thread. */
-    bool (*on_head)(void *context, const struct tt_http_response *head);
+    const char *ca_file; /* PEM: trust these certificates too; copied. NULL: the system's alone */
+    /* No byte of the answer for this long: TT_E_IO; 0: only timeout_ms counts. Doubled before the first byte. */
+    int64_t stall_timeout_ms;
+    /* Streaming: with on_bytes the body is not gathered, whatever its size; its bytes come as libcurl has them, in pieces of
+     * some kilobytes. on_head comes once, at the end of the headers. Either may end the transfer by returning false: done
+     * is then called with TT_E_CANCELLED. Both get the context of tt_http_send, on the loop's thread, from inside libcurl:
+     * nothing may be sent or cancelled from here. */
+    bool (*on_head)(void *context, const tt_http_response *head);
     bool (*on_bytes)(void *context, const void *bytes, size_t size);
 } tt_http_request;
 
@@ -50,19 +54,21 @@ enum { TT_HTTP_DEFAULT_TIMEOUT_MS = 600 * 1000, TT_HTTP_DEFAULT_CONNECT_MS = 10 
 #define TT_HTTP_DEFAULT_RESPONSE_BYTES (32u << 20)
 
 /* Borrowed for the callback. Redirects are not followed: a 3xx is a response like any other. */
-typedef struct tt_http_response {
-    tt_status
-        failure; /* TT_OK: there was a response. TT_E_IO: network, time-out; TT_E_FORMAT: too large, not HTTP; TT_E_NOMEM */
+struct tt_http_response {
+    /* TT_OK: there was a response. TT_E_IO: network, time-out; TT_E_FORMAT: too large, not HTTP; TT_E_NOMEM; TT_E_CANCELLED:
+     * by on_head or on_bytes */
+    tt_status failure;
     const char *message;      /* of the failure: one sentence without URL or credentials */
     int status;               /* 200... ; 0 on failure */
     const char *content_type; /* "" when absent */
-    const char *location;     /* "" when absent; of a 3xx made absolute, otherwise as it was sent */
-    int64_t retry_after_ms;   /* -1 when absent or a date */
-    const char *body;         /* NUL-terminated; "" when it was streamed */
+    const char
+        *location; /* "" when absent; of a 3xx made absolute (not yet in on_head), else as sent */
+    int64_t retry_after_ms; /* -1 when absent or a date */
+    const char *body;       /* NUL-terminated; "" when it was streamed */
     size_t body_bytes;
-    int64_t content_length; /* as announced; -1: not */
-    const struct tt_http_headers *headers;
-} tt_http_response;
+    int64_t content_length; /* as announced; -1: not. A body that ends earlier is a failure */
+    const struct tt_http_headers *headers; /* for tt_http_response_header; NULL on failure */
+};
 
 /* The value of a header field of the last response, without spaces around it; NULL when absent. When a name came twice, the
  * last. Valid as long as the response. */

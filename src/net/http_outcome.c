@@ -1,8 +1,12 @@
 /* How a transfer ended, in our words. libcurl's own sentences name hosts and addresses, which a log must not show and a
  * stranger whose webhook was refused must not learn, so they are not used. */
 #include <string.h>
+#include <strings.h>
 
+#include "base/limits.h"
 #include "net/http_parts.h"
+
+enum { MAX_RETRY_AFTER_DIGITS = 9 }; /* 31 years */
 
 /* Its name, CURLE_TOO_LARGE, came with libcurl 8.6. */
 #define HEADERS_TOO_LARGE ((CURLcode)100)
@@ -20,8 +24,7 @@ static const struct {
     {CURLE_SEND_ERROR, TT_E_IO, "the connection broke while sending the request"},
     {CURLE_PEER_FAILED_VERIFICATION, TT_E_IO, "the server's certificate is not trusted"},
     {CURLE_SSL_CONNECT_ERROR, TT_E_IO, "no TLS connection could be agreed on"},
-    {CURLE_SSL_CACERT_BADFILE, TT_E_IO,
-     "this machine's list of trusted certificates is unreadable"},
+    {CURLE_SSL_CACERT_BADFILE, TT_E_IO, "the list of trusted certificates is unreadable"},
     {CURLE_PROXY, TT_E_IO, "the proxy refused the connection"},
     {CURLE_UNSUPPORTED_PROTOCOL, TT_E_FORMAT, "the answer is not HTTP"},
     {CURLE_WEIRD_SERVER_REPLY, TT_E_FORMAT, "the answer is not HTTP"},
@@ -42,10 +45,15 @@ static void fail_connect(const tt_http_transfer *t, tt_err *err) {
         tt_fail(err, TT_E_IO, "could not connect");
 }
 
-/* Which of the two deadlines: nothing is sent before there is a connection. */
+/* Which of the three deadlines: nothing is sent before there is a connection. */
 static void fail_timeout(const tt_http_transfer *t, tt_err *err) {
     long sent = 0;
     int64_t limit_ms = t->timeout_ms;
+    if (t->is_stalled) {
+        tt_fail(err, TT_E_IO, "the answer stalled: no byte for %lld ms",
+                (long long)(t->was_heard ? t->stall_ms : 2 * t->stall_ms));
+        return;
+    }
     curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent);
     if (sent == 0 && t->connect_timeout_ms < limit_ms) limit_ms = t->connect_timeout_ms;
     tt_fail(err, TT_E_IO, "%s within %lld ms", sent ? "no complete answer" : "no connection",
@@ -54,7 +62,9 @@ static void fail_timeout(const tt_http_transfer *t, tt_err *err) {
 
 /* CURLE_WRITE_ERROR is our own refusal of bytes (http_client.c), ABORTED our failure to watch the socket. */
 static void fail_by_us(const tt_http_transfer *t, tt_err *err) {
-    if (t->is_too_large)
+    if (t->was_ended)
+        tt_fail(err, TT_E_CANCELLED, "the transfer was ended by who asked for it");
+    else if (t->is_too_large)
         tt_fail(err, TT_E_FORMAT,
                 "the answer is too large: more than %zu bytes, or endless headers",
                 t->max_response_bytes);
@@ -85,28 +95,71 @@ static void fail(const tt_http_transfer *t, CURLcode code, tt_err *err) {
     tt_fail(err, TT_E_IO, "the transfer failed: %s", curl_easy_strerror(code));
 }
 
+/* ---- the answer's fields ------------------------------------------------------------------------------------------ */
+
+const char *tt_http_response_header(const tt_http_response *response, const char *name) {
+    const struct tt_http_headers *h = response->headers;
+    const char *found = NULL;
+    if (!h || !h->text.size) return NULL;
+    const char *at = h->text.data;
+    for (int i = 0; i < h->n; i++) {
+        const char *value = at + strlen(at) + 1;
+        if (strcasecmp(at, name) == 0) found = value;
+        at = value + strlen(value) + 1;
+    }
+    return found;
+}
+
+/* Digits only; with chunks the field counts for nothing (RFC 9112 6.3). */
+static int64_t content_length(const tt_http_response *response) {
+    const char *text = tt_http_response_header(response, "Content-Length");
+    int64_t n = 0;
+    if (!text || !*text || tt_http_response_header(response, "Transfer-Encoding")) return -1;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9') return -1;
+        if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, *text - '0', &n))
+            return -1;
+    }
+    return n;
+}
+
+static int64_t retry_after_ms(const tt_http_response *response) {
+    const char *text = tt_http_response_header(response, "Retry-After");
+    int64_t seconds = 0;
+    if (!text || !*text || strlen(text) > MAX_RETRY_AFTER_DIGITS) return -1;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9') return -1;
+        seconds = 10 * seconds + (*text - '0');
+    }
+    return 1000 * seconds;
+}
+
+void tt__http_describe(const tt_http_transfer *t, tt_http_response *response) {
+    long status = 0;
+    char *absolute = NULL;
+    *response = (tt_http_response){.message = "", .body = "", .headers = &t->head};
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_URL, &absolute);
+    const char *type = tt_http_response_header(response, "Content-Type");
+    const char *location = absolute ? absolute : tt_http_response_header(response, "Location");
+    response->status = (int)status;
+    response->content_type = type ? type : "";
+    response->location = location && strlen(location) <= TT_MAX_URL_BYTES ? location : "";
+    response->retry_after_ms = retry_after_ms(response);
+    response->content_length = content_length(response);
+}
+
 void tt__http_outcome(const tt_http_transfer *t, CURLcode code, tt_http_response *response,
                       tt_err *err) {
-    *response = (tt_http_response){
-        .message = "", .content_type = "", .location = "", .retry_after_ms = -1, .body = ""};
-    if (code != CURLE_OK) {
-        fail(t, code, err);
-        response->failure = err->code;
-        response->message = err->message;
+    if (code == CURLE_OK) {
+        tt__http_describe(t, response);
+        if (t->body.size) response->body = t->body.data;
+        response->body_bytes = t->body.size;
         return;
     }
-    long status = 0;
-    char *type = NULL, *absolute = NULL;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
-    curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_URL, &absolute);
-    response->status = (int)status;
-    if (type) response->content_type = type;
-    if (absolute)
-        response->location = absolute;
-    else if (t->location.size)
-        response->location = t->location.data;
-    response->retry_after_ms = t->retry_after_ms;
-    if (t->body.size) response->body = t->body.data;
-    response->body_bytes = t->body.size;
+    *response = (tt_http_response){
+        .content_type = "", .location = "", .retry_after_ms = -1, .body = "", .content_length = -1};
+    fail(t, code, err);
+    response->failure = err->code;
+    response->message = err->message;
 }

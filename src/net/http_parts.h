@@ -12,6 +12,12 @@ typedef struct tt__http
     tt__http; /* a loop's client: its pools and the handles that wait to be used again */
 typedef struct tt__http_pool tt__http_pool; /* connections that may be shared with each other */
 
+/* The final answer's fields, one after the other: name, NUL, value, NUL. */
+struct tt_http_headers {
+    tt_buf text;
+    int n;
+};
+
 struct tt_http_transfer {
     tt_http_transfer *previous, *next; /* in its pool, or (next) in the list of idle ones */
     tt__http *http;
@@ -27,9 +33,18 @@ struct tt_http_transfer {
     size_t piece_start; /* offset in it */
     tt_buf joined;      /* small bodies, copied so that they leave in the packet of their headers */
 
-    tt_buf body, location; /* of the response */
-    size_t header_bytes;
-    int64_t retry_after_ms;
+    tt_buf body; /* of the response */
+    struct tt_http_headers head;
+    size_t header_bytes; /* of all lines, interim answers' too */
+    int n_header_lines;
+    bool is_interim, is_head_over;
+
+    bool (*on_head)(void *context, const tt_http_response *head);
+    bool (*on_bytes)(void *context, const void *bytes, size_t size);
+    size_t streamed_bytes;
+    tt_timer *stall_timer;      /* NULL: no limit */
+    int64_t stall_ms, heard_ms; /* the limit; when the last byte came, or the request left */
+    bool was_heard;             /* a byte came */
     int64_t timeout_ms, connect_timeout_ms;
     size_t max_response_bytes;
     int socket_errno; /* why the last socket could not be made */
@@ -37,7 +52,8 @@ struct tt_http_transfer {
     bool public_only;
     bool was_refused; /* an address that public_only forbids */
     bool is_too_large, is_out_of_memory;
-    bool is_unwatched; /* its socket could not be watched: it would never end */
+    bool is_stalled, was_ended; /* no byte came for too long; a callback said no */
+    bool is_unwatched;          /* its socket could not be watched: it would never end */
 };
 
 /* ---- http_pool.c ------------------------------------------------------------------------------------------------- */
@@ -66,6 +82,9 @@ void tt__http_finish(tt_http_transfer *t, CURLcode code);
 void tt__http_transfer_free(tt_http_transfer *t);
 
 /* ---- http_outcome.c ---------------------------------------------------------------------------------------------- */
+
+/* The answer as far as it is known: status and headers. */
+void tt__http_describe(const tt_http_transfer *t, tt_http_response *response);
 
 /* Fills *response; the sentence of a failure goes to `err`, from where it is borrowed. */
 void tt__http_outcome(const tt_http_transfer *t, CURLcode code, tt_http_response *response,
