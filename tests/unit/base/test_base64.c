@@ -78,11 +78,68 @@ static void it_appends_and_respects_the_limit(void **state) {
     tt_buf_release(&b);
 }
 
+static void decoding_gives_the_rfcs_texts(void **state) {
+    (void)state;
+    static const char *const vectors[][2] = {{"", ""},
+                                             {"f", "Zg=="},
+                                             {"fo", "Zm8="},
+                                             {"foo", "Zm9v"},
+                                             {"foob", "Zm9vYg=="},
+                                             {"fooba", "Zm9vYmE="},
+                                             {"foobar", "Zm9vYmFy"},
+                                             {"foob", "Zm9vYg"},
+                                             {"foobar", " Zm9v\r\nYmFy\n"},
+                                             {"\xfb\xff", "-_8="},
+                                             {"\xfb\xff", "+/8"}};
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
+        tt_buf b;
+        tt_buf_init(&b, 64);
+        assert_int_equal(tt_base64_decode(vectors[i][1], strlen(vectors[i][1]), &b, NULL), TT_OK);
+        assert_int_equal(b.size, strlen(vectors[i][0]));
+        assert_string_equal(b.data, vectors[i][0]);
+        tt_buf_release(&b);
+    }
+}
+
+static void every_length_is_decoded(void **state) {
+    (void)state;
+    unsigned char bytes[300];
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)(i * 151 + 7);
+    for (size_t size = 1; size <= sizeof bytes; size++) {
+        tt_buf text, back;
+        tt_buf_init(&text, 1024);
+        tt_buf_init(&back, 1024);
+        assert_int_equal(tt_base64_append(&text, bytes, size, NULL), TT_OK);
+        assert_int_equal(tt_base64_decode(text.data, text.size, &back, NULL), TT_OK);
+        assert_int_equal(back.size, size);
+        assert_memory_equal(back.data, bytes, size);
+        tt_buf_release(&text);
+        tt_buf_release(&back);
+    }
+}
+
+static void what_is_no_base64_is_refused(void **state) {
+    (void)state;
+    static const char *const bad[] = {"Zg===",    "Z",        "Zm9vY",  "Zm=v",
+                                      "boat.png", "Zm9v\x80", "data:,x"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        tt_buf b;
+        tt_err err;
+        tt_buf_init(&b, 64);
+        assert_int_equal(tt_base64_decode(bad[i], strlen(bad[i]), &b, &err), TT_E_FORMAT);
+        assert_int_equal(b.size, 0);
+        tt_buf_release(&b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rfc4648_vectors),
         cmocka_unit_test(every_length_and_byte_comes_back),
         cmocka_unit_test(it_appends_and_respects_the_limit),
+        cmocka_unit_test(decoding_gives_the_rfcs_texts),
+        cmocka_unit_test(every_length_is_decoded),
+        cmocka_unit_test(what_is_no_base64_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
