@@ -112,4 +112,11 @@
 /* Texts we write about ourselves: metrics with the worker's own, OpenAPI with its schema, the page over it. */
 #define TT_MAX_OWN_TEXT_BYTES (4 * TT_MIB)
 
+/* Adapters that a request lists, those of scale 0 too; 16 may change something. As many as one prompt may name. */
+#define TT_MAX_REQUEST_ADAPTERS 64
+/* Files of textual inversions that a request lists: the largest collections have some thousand. */
+#define TT_MAX_EMBEDDING_FILES 4096
+/* Layers that may be skipped, as people count: SDXL's second encoder has 32. */
+#define TT_MAX_CLIP_SKIP 32
+
 #endif
