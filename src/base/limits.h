@@ -36,6 +36,12 @@
 #define TT_MAX_PROMPT_WEIGHT 10
 /* <lora:...> in one prompt: people stack up to ten, and each changes every weight. */
 #define TT_MAX_PROMPT_LORAS 64
+/* LoRAs in a job's list: people stack up to ten. */
+#define TT_MAX_REQUEST_LORAS 32
+/* A picture to start from, as a file: a PNG of TT_MAX_IMAGE_PIXELS that hardly shrinks is larger, a photograph far smaller. */
+#define TT_MAX_INPUT_IMAGE_BYTES (64 * TT_MIB)
+/* Files looked at in a folder of models: collections have hundreds. */
+#define TT_MAX_FOLDER_ENTRIES 65536
 /* Texts that [a:b:0.5] and [a|b] make of one prompt: each is encoded, and its keys and values are kept. */
 #define TT_MAX_PROMPT_VARIANTS 32
 /* Pieces of 75 tokens: 32 hold 2400, more than 16 KiB of English would be useful for; the UNet looks at all of them. */
