@@ -1,7 +1,7 @@
 /* Where the time of a picture goes, as one line of JSON: opening, planning, text, the steps, the VAE,
  * and for steps and VAE the milliseconds per kind of operation.
  *
- *     bench_breakdown --model FILE [--width 512 --height 512 --steps 3 --dtype f32|bf16 --threads N]
+ *     bench_breakdown --model FILE [--width 512 --height 512 --steps 3 --dtype f32|bf16 --threads N --device cpu|cuda]
  *
  * It looks through the public engine into its parts for tt_ops_times: nothing else in the repository
  * outside src/ and tests/ may. The first step is a warm-up: s_per_step is the median of the others (of
@@ -27,6 +27,7 @@ typedef struct options {
     const char *model, *prompt;
     int width, height, steps, threads;
     tt_precision precision;
+    tt_device device;
     int64_t launched_ns; /* 0: not said */
 } options;
 
@@ -57,7 +58,8 @@ static _Noreturn void usage(const char *problem, const char *value) {
     fprintf(
         stderr,
         "bench_breakdown: %s%s%s\nusage: bench_breakdown --model FILE [--prompt TEXT] [--width N] "
-        "[--height N] [--steps N] [--dtype f32|bf16|auto] [--threads N] [--launched-ns T]\n",
+        "[--height N] [--steps N] [--dtype f32|bf16|auto] [--threads N] [--device cpu|cuda] "
+        "[--launched-ns T]\n",
         problem, value ? ": " : "", value ? value : "");
     exit(2);
 }
@@ -78,6 +80,12 @@ static tt_precision parse_precision(const char *text) {
     return TT_PRECISION_AUTO;
 }
 
+static tt_device parse_device(const char *text) {
+    if (strcmp(text, "cuda") == 0) return TT_DEVICE_CUDA;
+    if (strcmp(text, "cpu") != 0) usage("not cpu or cuda", text);
+    return TT_DEVICE_CPU;
+}
+
 static options parse_options(int argc, char **argv) {
     static const struct option names[] = {{"model", required_argument, NULL, 'm'},
                                           {"prompt", required_argument, NULL, 'p'},
@@ -86,6 +94,7 @@ static options parse_options(int argc, char **argv) {
                                           {"steps", required_argument, NULL, 's'},
                                           {"dtype", required_argument, NULL, 'd'},
                                           {"threads", required_argument, NULL, 't'},
+                                          {"device", required_argument, NULL, 'D'},
                                           {"launched-ns", required_argument, NULL, 'l'},
                                           {NULL, 0, NULL, 0}};
     options o = {
@@ -113,6 +122,9 @@ static options parse_options(int argc, char **argv) {
             break;
         case 'l':
             o.launched_ns = parse_count(optarg, INT64_MAX);
+            break;
+        case 'D':
+            o.device = parse_device(optarg);
             break;
         case 'd':
             o.precision = parse_precision(optarg);
@@ -154,6 +166,7 @@ static tt_status measure(const options *o, measurement *m, tt_result *result, tt
     how.model_path = o->model;
     how.precision = o->precision;
     how.n_threads = o->threads;
+    how.device = o->device;
     TT_TRY(tt_engine_open(&how, &m->engine, err));
     m->opened_ns = now_ns();
     tt_request request;

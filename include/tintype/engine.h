@@ -40,7 +40,8 @@ typedef enum tt_precision {
 
 typedef enum tt_device {
     TT_DEVICE_CPU,
-    TT_DEVICE_REF, /* the plain C reference: slow, f32 or bf16; the oracle of the tests */
+    TT_DEVICE_REF,  /* the plain C reference: slow, f32 or bf16; the oracle of the tests */
+    TT_DEVICE_CUDA, /* an NVIDIA GPU, Ampere or newer; in builds with CUDA only */
 } tt_device;
 
 typedef enum tt_tiling {

@@ -68,7 +68,8 @@ tt_status tt__encoder_need(tt_engine *e, tt_err *err) {
 
 static size_t most_bytes(const tt_engine *e) {
     if (e->vae_max_bytes) return e->vae_max_bytes;
-    size_t left = tt__available_bytes(), ours = tt_ops_scratch_bytes(e->vae_ops);
+    size_t left = tt_ops_memory_left(e->vae_ops), ours = tt_ops_scratch_bytes(e->vae_ops);
+    if (left == 0) left = tt__available_bytes();
     return left > SIZE_MAX - ours ? SIZE_MAX : left + ours;
 }
 

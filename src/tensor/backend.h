@@ -17,8 +17,9 @@ struct tt_weight {
     int64_t n_out,
         n_in; /* linear: rows, columns; conv: c_out, c_in; norm: c, 1; embedding: c, rows */
     tt_conv_shape conv; /* TT_WEIGHT_CONV only */
-    void *data;        /* the matrix, kernel or table, as the back-end packed it; gamma for norms */
-    float *bias;       /* f32 [n_out]: bias or beta; NULL when there is none */
+    void *data; /* the matrix, kernel or table, as the back-end packed it; gamma for norms */
+    float *
+        bias; /* f32 [n_out]: bias or beta; NULL when there is none; in the back-end's memory, as data is */
     size_t size_bytes; /* of data and bias */
     void *packed;      /* the back-end's own description of data; NULL where data is plain */
 };
@@ -29,6 +30,17 @@ typedef struct tt_backend {
     const char *name;
     tt_status (*open)(tt_ops *ops, tt_err *err);
     void (*close)(tt_ops *ops);
+    /* A back-end with memory of its own provides these four; the others' tensors and weights are on the heap (all NULL).
+     * Called from several threads at once while weights are packed. */
+    void *(*alloc)(tt_ops *ops, size_t size_bytes); /* aligned as tt_alloc_aligned; NULL: no more */
+    void (*release)(tt_ops *ops, void *p);          /* NULL is fine */
+    /* Copies from the host; `from` may be changed at once. */
+    tt_status (*put)(tt_ops *ops, void *to, const void *from, size_t size_bytes, tt_err *err);
+    size_t (*memory_left)(tt_ops *ops);
+    /* A back-end whose operations run on after their call returned measures them by marks that it sets among them: before
+     * (NULL) and after (whose time it was). `settle` waits and adds up. NULL where the caller's clock will do. */
+    void (*mark)(tt_ops *ops, tt_op_time *ended);
+    void (*settle)(tt_ops *ops);
     /* Called before each pass's first operation: thread counts and the like. May be NULL. */
     void (*begin)(tt_ops *ops);
     /* Makes ready what rehearsals have asked for so far. May be NULL. */
@@ -62,10 +74,16 @@ struct tt_ops {
     _Atomic size_t weight_bytes; /* weights are packed by several threads at once */
     tt_scratch scratch;
     tt_op_time times[TT_OP_KINDS];
+    bool is_timed; /* somebody outside will read the times: marks are worth setting */
 };
 
 extern const tt_backend tt__backend_ref;
 extern const tt_backend tt__backend_cpu;
+extern const tt_backend tt__backend_cuda; /* in builds without it, one that cannot be opened */
+
+/* Memory where the back-end's tensors are; released by tt__release. NULL: no more. */
+void *tt__alloc(tt_ops *ops, size_t size_bytes);
+void tt__release(tt_ops *ops, void *p); /* NULL is fine */
 
 /* Copies n elements of size bytes into fresh aligned memory at weight->data and counts it. */
 tt_status tt__weight_copy(tt_ops *ops, tt_weight *w, const void *data, size_t count, size_t size,

@@ -17,6 +17,58 @@ static int available_threads(void) {
     return n > MAX_THREADS ? MAX_THREADS : n;
 }
 
+static const tt_backend *backend_of(tt_backend_kind kind) {
+    switch (kind) {
+    case TT_BACKEND_REF:
+        return &tt__backend_ref;
+    case TT_BACKEND_CPU:
+        return &tt__backend_cpu;
+    case TT_BACKEND_CUDA:
+        return &tt__backend_cuda;
+    }
+    return &tt__backend_cpu;
+}
+
+static void name_times(tt_ops *ops) {
+    static const char *const names[TT_OP_KINDS] = {
+        "linear",   "conv",   "group norm", "layer norm", "attention", "embed",
+        "upsample", "concat", "activate",   "upload",     "download"};
+    for (int i = 0; i < TT_OP_KINDS; i++) ops->times[i] = (tt_op_time){.name = names[i]};
+}
+
+/* ---- memory: the back-end's, or the heap
+ * ------------------------------------------------------------ */
+
+void *tt__alloc(tt_ops *ops, size_t size_bytes) {
+    return ops->backend->alloc ? ops->backend->alloc(ops, size_bytes)
+                               : tt_alloc_aligned(size_bytes);
+}
+
+void tt__release(tt_ops *ops, void *p) {
+    if (ops->backend->release)
+        ops->backend->release(ops, p);
+    else
+        tt_free(p);
+}
+
+static tt_status put(tt_ops *ops, void *to, const void *from, size_t size_bytes, tt_err *err) {
+    if (ops->backend->put) return ops->backend->put(ops, to, from, size_bytes, err);
+    memcpy(to, from, size_bytes);
+    return TT_OK;
+}
+
+static void *alloc_block(void *ops, size_t size_bytes) {
+    return tt__alloc(ops, size_bytes);
+}
+
+static void release_block(void *ops, void *block) {
+    tt__release(ops, block);
+}
+
+size_t tt_ops_memory_left(tt_ops *ops) {
+    return ops->backend->memory_left ? ops->backend->memory_left(ops) : 0;
+}
+
 tt_status tt_ops_open(const tt_ops_options *options, tt_ops **out, tt_err *err) {
     *out = NULL;
     if (options->dtype != TT_F32 && options->dtype != TT_BF16)
@@ -27,10 +79,13 @@ tt_status tt_ops_open(const tt_ops_options *options, tt_ops **out, tt_err *err) 
                        options->n_threads);
     tt_ops *ops = tt_alloc(sizeof *ops);
     if (!ops) return tt_fail_nomem(err, "the compute back-end", sizeof *ops);
-    ops->backend = options->backend == TT_BACKEND_REF ? &tt__backend_ref : &tt__backend_cpu;
+    ops->backend = backend_of(options->backend);
     ops->dtype = options->dtype;
-    tt_ops_times_reset(ops);
+    name_times(ops);
     ops->n_threads = options->n_threads ? options->n_threads : available_threads();
+    if (ops->backend->alloc)
+        ops->scratch.source =
+            (tt_scratch_source){.context = ops, .alloc = alloc_block, .release = release_block};
     tt_status status = ops->backend->open(ops, err);
     if (status != TT_OK) {
         tt_free(ops);
@@ -42,8 +97,8 @@ tt_status tt_ops_open(const tt_ops_options *options, tt_ops **out, tt_err *err) 
 
 void tt_ops_close(tt_ops *ops) {
     if (!ops) return;
+    tt_scratch_release(&ops->scratch); /* first: the block may be the back-end's */
     ops->backend->close(ops);
-    tt_scratch_release(&ops->scratch);
     tt_free(ops);
 }
 
@@ -112,13 +167,12 @@ tt_status tt_request_tensor_new(tt_ops *ops, int64_t n, int64_t h, int64_t w, in
                                 tt_tensor *out, tt_err *err) {
     size_t bytes;
     TT_TRY(shape_tensor(ops, n, h, w, c, out, &bytes, err));
-    out->data = tt_alloc_aligned(bytes);
+    out->data = tt__alloc(ops, bytes);
     return out->data ? TT_OK : tt_fail_nomem(err, "a tensor", bytes);
 }
 
 void tt_request_tensor_free(tt_ops *ops, tt_tensor *t) {
-    (void)ops;
-    tt_free(t->data);
+    tt__release(ops, t->data);
     t->data = NULL;
 }
 
@@ -139,9 +193,9 @@ tt_status tt__weight_copy(tt_ops *ops, tt_weight *w, const void *data, size_t co
                           tt_err *err) {
     size_t bytes = 0;
     if (!tt_mul_size(count, size, &bytes)) return tt_fail_nomem(err, "a weight", SIZE_MAX);
-    w->data = tt_alloc_aligned(bytes);
+    w->data = tt__alloc(ops, bytes);
     if (!w->data) return tt_fail_nomem(err, "a weight", bytes);
-    memcpy(w->data, data, bytes);
+    TT_TRY(put(ops, w->data, data, bytes, err));
     w->size_bytes += bytes;
     ops->weight_bytes += bytes;
     return TT_OK;
@@ -150,9 +204,9 @@ tt_status tt__weight_copy(tt_ops *ops, tt_weight *w, const void *data, size_t co
 static tt_status copy_bias(tt_ops *ops, tt_weight *w, const float *bias, tt_err *err) {
     if (!bias) return TT_OK;
     size_t bytes = (size_t)w->n_out * sizeof *bias;
-    w->bias = tt_alloc_aligned(bytes);
+    w->bias = tt__alloc(ops, bytes);
     if (!w->bias) return tt_fail_nomem(err, "a bias", bytes);
-    memcpy(w->bias, bias, bytes);
+    TT_TRY(put(ops, w->bias, bias, bytes, err));
     w->size_bytes += bytes;
     ops->weight_bytes += bytes;
     return TT_OK;
@@ -220,8 +274,8 @@ void tt_weight_free(tt_ops *ops, tt_weight *w) {
     if (!w) return;
     if (ops->backend->unpack) ops->backend->unpack(ops, w);
     ops->weight_bytes -= w->size_bytes;
-    tt_free(w->data);
-    tt_free(w->bias);
+    tt__release(ops, w->data);
+    tt__release(ops, w->bias);
     tt_free(w);
 }
 
@@ -251,21 +305,34 @@ typedef enum op_kind {
 } op_kind;
 
 void tt_ops_times_reset(tt_ops *ops) {
-    static const char *const names[TT_OP_KINDS] = {
-        "linear",   "conv",   "group norm", "layer norm", "attention", "embed",
-        "upsample", "concat", "activate",   "upload",     "download"};
-    for (int i = 0; i < TT_OP_KINDS; i++) ops->times[i] = (tt_op_time){.name = names[i]};
+    if (ops->backend->settle) ops->backend->settle(ops);
+    name_times(ops);
+    ops->is_timed = true;
 }
 
 const tt_op_time *tt_ops_times(const tt_ops *ops) {
+    if (ops->backend->settle) ops->backend->settle((tt_ops *)(uintptr_t)ops);
     return ops->times;
+}
+
+static bool uses_marks(const tt_ops *ops) {
+    return ops->backend->mark && ops->is_timed && !ops->scratch.measuring;
+}
+
+/* Before an operation; what it returns goes to timed(). */
+static int64_t start_clock(tt_ops *ops) {
+    if (uses_marks(ops)) ops->backend->mark(ops, NULL);
+    return tt_clock_us();
 }
 
 /* Books an operation that began at start_us; passes its status on. */
 static tt_status timed(tt_ops *ops, op_kind kind, int64_t start_us, tt_status status) {
     if (ops->scratch.measuring) return status;
     ops->times[kind].calls++;
-    ops->times[kind].us += tt_clock_us() - start_us;
+    if (uses_marks(ops))
+        ops->backend->mark(ops, &ops->times[kind]);
+    else
+        ops->times[kind].us += tt_clock_us() - start_us;
     return status;
 }
 
@@ -304,7 +371,7 @@ tt_status tt_op_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
     TT_TRY(expect("linear", "x", x, x->n, x->h, x->w, w->n_in, err));
     TT_TRY(expect("linear", "y", y, x->n, x->h, x->w, w->n_out, err));
     TT_TRY(check_epilogue("linear", e, y, err));
-    int64_t start = tt_clock_us();
+    int64_t start = start_clock(ops);
     return timed(ops, OP_LINEAR, start, ops->backend->linear(ops, w, x, e, y, err));
 }
 
@@ -320,7 +387,7 @@ tt_status tt_op_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
     TT_TRY(expect("conv", "y", y, x->n, conv_out(x->h, s->pad_top, s->pad_bottom, s),
                   conv_out(x->w, s->pad_left, s->pad_right, s), w->n_out, err));
     TT_TRY(check_epilogue("conv", e, y, err));
-    int64_t start = tt_clock_us();
+    int64_t start = start_clock(ops);
     return timed(ops, OP_CONV, start, ops->backend->conv(ops, w, x, e, y, err));
 }
 
@@ -336,7 +403,7 @@ tt_status tt_op_group_norm(tt_ops *ops, const tt_weight *w, const tt_group_norm 
         (args->add->n != x->n || args->add_offset < 0 || args->add_offset + x->c > args->add->c))
         return wrong_shape("group norm", "add", args->add, x->n, 1, 1, args->add_offset + x->c,
                            err);
-    int64_t start = tt_clock_us();
+    int64_t start = start_clock(ops);
     return timed(ops, OP_GROUP_NORM, start, ops->backend->group_norm(ops, w, args, x, y, err));
 }
 
@@ -344,7 +411,7 @@ tt_status tt_op_layer_norm(tt_ops *ops, const tt_weight *w, float eps, const tt_
                            tt_tensor *y, tt_err *err) {
     TT_TRY(expect("layer norm", "x", x, x->n, x->h, x->w, w->n_out, err));
     TT_TRY(expect("layer norm", "y", y, x->n, x->h, x->w, x->c, err));
-    int64_t start = tt_clock_us();
+    int64_t start = start_clock(ops);
     return timed(ops, OP_LAYER_NORM, start, ops->backend->layer_norm(ops, w, eps, x, y, err));
 }
 
@@ -366,7 +433,7 @@ tt_status tt_op_attention(tt_ops *ops, const tt_attention *args, tt_tensor *y, t
     TT_TRY(expect("attention", "k", k, q->n, k->h, k->w, k->c, err));
     TT_TRY(expect("attention", "v", v, q->n, k->h, k->w, v->c, err));
     TT_TRY(expect("attention", "y", y, q->n, q->h, q->w, width, err));
-    int64_t start = tt_clock_us();
+    int64_t start = start_clock(ops);
     return timed(ops, OP_ATTENTION, start, ops->backend->attention(ops, args, y, err));
 }
 
@@ -382,13 +449,13 @@ tt_status tt_op_embed(tt_ops *ops, const tt_weight *table, const tt_weight *posi
             return tt_fail(err, TT_E_INVALID,
                            "token id %d: the model's vocabulary has %lld entries", (int)ids[i],
                            (long long)table->n_in);
-    int64_t start = tt_clock_us();
+    int64_t start = start_clock(ops);
     return timed(ops, OP_EMBED, start, ops->backend->embed(ops, table, positions, ids, y, err));
 }
 
 tt_status tt_op_upsample(tt_ops *ops, const tt_tensor *x, tt_tensor *y, tt_err *err) {
     TT_TRY(expect("upsample", "y", y, x->n, y->h, y->w, x->c, err));
-    int64_t start = tt_clock_us();
+    int64_t start = start_clock(ops);
     return timed(ops, OP_UPSAMPLE, start, ops->backend->upsample(ops, x, y, err));
 }
 
@@ -396,23 +463,23 @@ tt_status tt_op_concat(tt_ops *ops, const tt_tensor *a, const tt_tensor *b, tt_t
                        tt_err *err) {
     TT_TRY(expect("concat", "b", b, a->n, a->h, a->w, b->c, err));
     TT_TRY(expect("concat", "y", y, a->n, a->h, a->w, a->c + b->c, err));
-    int64_t start = tt_clock_us();
+    int64_t start = start_clock(ops);
     return timed(ops, OP_CONCAT, start, ops->backend->concat(ops, a, b, y, err));
 }
 
 tt_status tt_op_activate(tt_ops *ops, tt_activation act, const tt_tensor *x, tt_tensor *y,
                          tt_err *err) {
     TT_TRY(expect("activation", "y", y, x->n, x->h, x->w, x->c, err));
-    int64_t start = tt_clock_us();
+    int64_t start = start_clock(ops);
     return timed(ops, OP_ACTIVATE, start, ops->backend->activate(ops, act, x, y, err));
 }
 
 tt_status tt_op_upload(tt_ops *ops, const float *host, tt_tensor *y, tt_err *err) {
-    int64_t start = tt_clock_us();
+    int64_t start = start_clock(ops);
     return timed(ops, OP_UPLOAD, start, ops->backend->upload(ops, host, y, err));
 }
 
 tt_status tt_op_download(tt_ops *ops, const tt_tensor *x, float *host, tt_err *err) {
-    int64_t start = tt_clock_us();
+    int64_t start = start_clock(ops);
     return timed(ops, OP_DOWNLOAD, start, ops->backend->download(ops, x, host, err));
 }

@@ -1,9 +1,11 @@
 /* The contract of every operation that the networks are built from, and the back-end that runs
  * them.
  *
- * Back-ends: tensor/ref (plain C: the truth the others are tested against) and tensor/cpu (oneDNN).
- * A back-end is a table of functions (tt_backend) chosen once in tt_ops_open; model code never
- * knows which one runs.
+ * Back-ends: tensor/ref (plain C: the truth the others are tested against), tensor/cpu (oneDNN) and
+ * tensor/cuda (NVIDIA GPUs; a build may lack it). A back-end is a table of functions (tt_backend)
+ * chosen once in tt_ops_open; model code never knows which one runs. `data` of a tensor is an address
+ * in the back-end's memory: only tt_op_upload and tt_op_download carry values to and from the host,
+ * and outside of back-ends no other code may look at it (adding to it, for a part of the rows, is fine).
  *
  * Rehearsal. A network's forward pass is ordinary code that asks for scratch tensors and calls
  * operations. Run once between tt_ops_plan_begin and tt_ops_plan_end it computes nothing: scratch
@@ -28,7 +30,7 @@
 typedef struct tt_ops tt_ops;
 typedef struct tt_weight tt_weight; /* packed for one back-end; process lifetime */
 
-typedef enum tt_backend_kind { TT_BACKEND_REF, TT_BACKEND_CPU } tt_backend_kind;
+typedef enum tt_backend_kind { TT_BACKEND_REF, TT_BACKEND_CPU, TT_BACKEND_CUDA } tt_backend_kind;
 
 typedef struct tt_ops_options {
     tt_backend_kind backend;
@@ -40,6 +42,8 @@ tt_status tt_ops_open(const tt_ops_options *options, tt_ops **out, tt_err *err);
 void tt_ops_close(tt_ops *ops);
 tt_dtype tt_ops_dtype(const tt_ops *ops);
 int tt_ops_threads(const tt_ops *ops);
+/* What the back-end's own memory has left, in bytes; 0 for back-ends that use the machine's. */
+size_t tt_ops_memory_left(tt_ops *ops);
 
 /* True where bf16 arithmetic is native, so that it is faster than f32 and not an emulation. */
 bool tt_cpu_has_bf16(void);
@@ -176,7 +180,8 @@ tt_status tt_op_activate(tt_ops *ops, tt_activation act, const tt_tensor *x, tt_
 
 /* ---- where the time goes ---------------------------------------------------------------------------- */
 
-/* Wall clock per operation since the last reset, rehearsals left out; for the bench. */
+/* Time per operation since the last reset, rehearsals left out; for the bench. Wall clock on the CPU; on a GPU the GPU's
+ * own, from the first reset on. */
 typedef struct tt_op_time {
     const char *name; /* "linear", "conv"... */
     int64_t calls, us;

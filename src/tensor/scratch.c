@@ -11,8 +11,17 @@
 /* While measuring, pieces get addresses from here on: never NULL, never dereferenced. */
 static char *const MEASURE_BASE = (char *)(uintptr_t)TT_SIMD_ALIGN;
 
+static void free_block(tt_scratch *s) {
+    if (!s->source.alloc)
+        tt_free(s->block);
+    else if (s->block)
+        s->source.release(s->source.context, s->block);
+    s->block = NULL;
+    s->capacity = 0;
+}
+
 void tt_scratch_release(tt_scratch *s) {
-    tt_free(s->block);
+    free_block(s);
     *s = (tt_scratch){0};
 }
 
@@ -26,9 +35,9 @@ tt_status tt_scratch_make(tt_scratch *s, tt_err *err) {
     s->measuring = false;
     s->n_pieces = 0;
     if (s->peak <= s->capacity) return TT_OK;
-    tt_free(s->block);
-    s->capacity = 0;
-    s->block = tt_alloc_aligned(s->peak);
+    free_block(s);
+    s->block =
+        s->source.alloc ? s->source.alloc(s->source.context, s->peak) : tt_alloc_aligned(s->peak);
     if (!s->block) return tt_fail_nomem(err, "working memory of the network", s->peak);
     s->capacity = s->peak;
     return TT_OK;

@@ -16,7 +16,15 @@ typedef struct tt_scratch_piece {
     size_t offset, size;
 } tt_scratch_piece;
 
+/* Where the block comes from; a NULL alloc means the heap. */
+typedef struct tt_scratch_source {
+    void *context;
+    void *(*alloc)(void *context, size_t size_bytes); /* NULL: there is no more */
+    void (*release)(void *context, void *block);
+} tt_scratch_source;
+
 typedef struct tt_scratch {
+    tt_scratch_source source;
     char *block; /* owned */
     size_t capacity;
     bool measuring;
