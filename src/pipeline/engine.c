@@ -30,10 +30,23 @@ static const char *precision_name(tt_dtype dtype) {
     return dtype == TT_BF16 ? "bf16" : "f32";
 }
 
+static tt_backend_kind backend_of(tt_device device) {
+    switch (device) {
+    case TT_DEVICE_CPU:
+        return TT_BACKEND_CPU;
+    case TT_DEVICE_REF:
+        return TT_BACKEND_REF;
+    case TT_DEVICE_CUDA:
+        return TT_BACKEND_CUDA;
+    }
+    return TT_BACKEND_CPU;
+}
+
 static tt_status open_backends(tt_engine *e, const tt_engine_options *o, tt_err *err) {
-    tt_dtype dtype = dtype_of(o->precision, tt_cpu_has_bf16() ? TT_BF16 : TT_F32);
+    bool has_bf16 = o->device == TT_DEVICE_CUDA || tt_cpu_has_bf16();
+    tt_dtype dtype = dtype_of(o->precision, has_bf16 ? TT_BF16 : TT_F32);
     tt_dtype vae_dtype = dtype_of(o->vae_precision, dtype);
-    e->backend = o->device == TT_DEVICE_REF ? TT_BACKEND_REF : TT_BACKEND_CPU;
+    e->backend = backend_of(o->device);
     tt_ops_options options = {.backend = e->backend, .dtype = dtype, .n_threads = o->n_threads};
     TT_TRY(tt_ops_open(&options, &e->ops, err));
     e->vae_ops = e->ops;
