@@ -17,8 +17,9 @@
 
 BYTES is one of: "file" (a path, relative to the repository), "generate" (that many made-up bytes, with "seed"), "text",
 "base64", "lora" {"rank", "seed"}, "tensors" {name: [dtype, shape]} with "inside" (the file's metadata) and "seed": a valid
-safetensors file of any size. "hashes" are told in place of the true ones ({} tells none). "linked" are ids of files of
-other versions. Keys may be left out where a default is shown; ids, names and BYTES may not.
+safetensors file of any size. Tokens and secrets have 8 characters or more. "hashes" are told in place of the true ones ({}
+tells none). "linked" are ids of files of other versions. Keys may be left out where a default is shown; ids, names and BYTES
+may not.
 """
 
 import base64
@@ -31,6 +32,7 @@ from fake import weights
 from fake.content import File, Generated, Memory, hashes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+SECRET_BYTES = 8  # the search for leaked secrets must not meet them by chance
 MODIFIED = 1754600000  # seconds; every file's age, so that answers are the same in each run
 
 MAKERS = {
@@ -75,13 +77,15 @@ class Item:
         return hashlib.sha1(b"blob %d\0" % self.content.size + self.content.bytes()).hexdigest()
 
     def describe(self):
-        return {"number": self.number, "source": self.source, "name": self.name, "size": self.content.size, "sha256": self.sha256()}
+        return {"number": self.number, "source": self.source, "name": self.name, "size": self.content.size,
+                "sha256": self.sha256()}
 
 
 FILE = {"type": "Model", "metadata": {"format": "SafeTensor", "size": "pruned", "fp": "fp16"}, "visibility": "Public",
         "storage": "r2", "hashes": None, "pickleScanResult": "Success", "virusScanResult": "Success"}
-VERSION = {"name": "v1.0", "baseModel": "SDXL 1.0", "status": "Published", "availability": "Public", "usageControl": "Download",
-           "earlyAccessEndsAt": None, "private": False, "linked": [], "files": [], "trainedWords": [], "air": None}
+VERSION = {"name": "v1.0", "baseModel": "SDXL 1.0", "status": "Published", "availability": "Public",
+           "usageControl": "Download", "earlyAccessEndsAt": None, "private": False, "linked": [], "files": [],
+           "trainedWords": [], "air": None}
 MODEL = {"name": "a model", "type": "LORA", "mode": None, "nsfw": False, "poi": False, "versions": []}
 CIVITAI = {"tokens": {}, "require_token": True, "life_s": 86400, "region_blocked": False, "limit": None, "models": []}
 REPO = {"gated": False, "private": False, "disabled": False, "moved_to": None, "commit": None, "branches": [],
@@ -103,9 +107,13 @@ class Catalogue:
         if unknown:
             raise ValueError(f"a catalogue has civitai, huggingface and s3, not {', '.join(sorted(unknown))}")
         self.items = []
+        self.n_resolved = {"civitai": 0, "huggingface": 0}
         self._read_civitai(filled(tree.get("civitai"), CIVITAI))
         self._read_huggingface(filled(tree.get("huggingface"), HUGGINGFACE))
         self._read_s3(filled(tree.get("s3"), S3))
+        short = [secret for secrets in self.secrets().values() for secret in secrets if len(secret) < SECRET_BYTES]
+        if short:
+            raise ValueError(f"a secret needs {SECRET_BYTES} characters to be told from other text: {', '.join(short)}")
 
     def _add(self, source, name, spec):
         item = Item(len(self.items), source, name, spec)
@@ -140,34 +148,53 @@ class Catalogue:
             bucket = tree["buckets"][name] = filled(bucket, BUCKET)
             bucket["files"] = {file["key"]: self._add("s3", f"{name}/{file['key']}", file) for file in bucket["files"]}
 
+    def secrets(self):
+        """{source: its tokens and keys}"""
+        return {"civitai": list(self.civitai["tokens"]), "huggingface": list(self.huggingface["tokens"]),
+                "s3": [known["secret"] for known in self.s3["credentials"].values()]}
+
     def item(self, text):
         return self.items[int(text)] if text.isdigit() and int(text) < len(self.items) else None
 
 
 # The tokens and keys of the catalogue that is there when none is given. They open nothing but this program.
-TOKEN = {"civitai": "civitai-key-of-anna", "huggingface": "hf_KeyOfAnna", "access": "AKIATINTYPEFAKE00001", "secret": "secret+of/the+fake/bucket"}
+TOKEN = {"civitai": "civitai-key-of-anna", "huggingface": "hf_KeyOfAnna", "access": "AKIATINTYPEFAKE00001",
+         "secret": "secret+of/the+fake/bucket"}
+
+
+TINY, PHOTO = {"file": "models/tintype-tiny.safetensors"}, {"file": "models/tintype-old-photo.safetensors"}
+VAE = {"id": 1002, "name": "tiny.vae.safetensors", "type": "VAE", "tensors": {"decoder.conv_in.weight": ["F16", [8, 4, 3, 3]]}}
 
 
 def default():
     """A checkpoint and an adapter that tintype can draw with, under every source, and one of each kind of trouble."""
-    tiny, photo = {"file": "models/tintype-tiny.safetensors"}, {"file": "models/tintype-old-photo.safetensors"}
+    return {"civitai": default_civitai(), "huggingface": default_huggingface(), "s3": default_s3()}
+
+
+def default_civitai():
     file = lambda number, name, spec, **more: {"id": number, "name": name, **spec, **more}  # noqa: E731
-    return {
-        "civitai": {"tokens": {TOKEN["civitai"]: {"name": "anna"}}, "models": [
-            {"id": 1, "name": "Tintype Tiny", "type": "Checkpoint", "versions": [
-                {"id": 101, "files": [file(1001, "tintype-tiny.safetensors", tiny),
-                                      file(1002, "tiny.vae.safetensors", {"generate": 100000, "seed": 2}, type="VAE")]}]},
-            {"id": 2, "name": "Old Photo", "versions": [
-                {"id": 202, "name": "v2", "trainedWords": ["old photo"], "files": [file(2002, "old-photo.safetensors", photo)]},
-                {"id": 201, "name": "v1", "files": [file(2001, "old-photo-1.safetensors", {"lora": {"rank": 4}}, storage="b2")]}]},
-            {"id": 3, "name": "Early", "versions": [{"id": 301, "availability": "EarlyAccess", "earlyAccessEndsAt": "2099-01-01T00:00:00.000Z",
-                                                    "files": [file(3001, "early.safetensors", {"lora": {"rank": 2}})]}]},
-            {"id": 4, "name": "Gone", "mode": "Archived", "versions": [{"id": 401, "files": [file(4001, "gone.safetensors", {"text": ""})]}]},
-        ]},
-        "huggingface": {"tokens": {TOKEN["huggingface"]: {"name": "anna", "accepted": ["tintype/gated"], "sees": []}}, "repos": [
-            {"id": "tintype/tiny", "files": [{"path": "tintype-tiny.safetensors", **tiny}, {"path": "loras/old-photo.safetensors", **photo},
-                                             {"path": "README.md", "lfs": False, "text": "# tiny\n"}]},
-            {"id": "tintype/gated", "gated": "manual", "files": [{"path": "a.safetensors", "lora": {"rank": 2}}]}]},
-        "s3": {"credentials": {TOKEN["access"]: {"secret": TOKEN["secret"]}},
-               "buckets": {"models": {"files": [{"key": "tintype-tiny.safetensors", **tiny}, {"key": "loras/old photo (1).safetensors", **photo}]}}},
-    }
+    return {"tokens": {TOKEN["civitai"]: {"name": "anna"}}, "models": [
+        {"id": 1, "name": "Tintype Tiny", "type": "Checkpoint", "versions": [
+            {"id": 101, "files": [file(1001, "tintype-tiny.safetensors", TINY), VAE]}]},
+        {"id": 2, "name": "Old Photo", "versions": [
+            {"id": 202, "name": "v2", "trainedWords": ["old photo"], "files": [file(2002, "old-photo.safetensors", PHOTO)]},
+            {"id": 201, "name": "v1", "files": [file(2001, "old-photo-1.safetensors", {"lora": {"rank": 4}}, storage="b2")]}]},
+        {"id": 3, "name": "Early", "versions": [
+            {"id": 301, "availability": "EarlyAccess", "earlyAccessEndsAt": "2099-01-01T00:00:00.000Z",
+             "files": [file(3001, "early.safetensors", {"lora": {"rank": 2}})]}]},
+        {"id": 4, "name": "Gone", "mode": "Archived", "versions": [
+            {"id": 401, "files": [file(4001, "gone.safetensors", {"text": ""})]}]},
+    ]}
+
+
+def default_huggingface():
+    return {"tokens": {TOKEN["huggingface"]: {"name": "anna", "accepted": ["tintype/gated"], "sees": []}}, "repos": [
+        {"id": "tintype/tiny", "files": [
+            {"path": "tintype-tiny.safetensors", **TINY}, {"path": "loras/old-photo.safetensors", **PHOTO},
+            {"path": "README.md", "lfs": False, "text": "# tiny\n"}]},
+        {"id": "tintype/gated", "gated": "manual", "files": [{"path": "a.safetensors", "lora": {"rank": 2}}]}]}
+
+
+def default_s3():
+    return {"credentials": {TOKEN["access"]: {"secret": TOKEN["secret"]}}, "buckets": {"models": {"files": [
+        {"key": "tintype-tiny.safetensors", **TINY}, {"key": "loras/old photo (1).safetensors", **PHOTO}]}}}

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from fake.wire import Reply
 
-TYPES = ("Model", "Text Encoder", "Vision Encoder", "Pruned Model", "Negative", "Training Data", "VAE", "Config", "Archive", "UNet",
-         "Diffusion Model", "CLIPVision", "ControlNet", "Workflow", "Upscaler", "Enhancement LoRA", "Other")
+TYPES = ("Model", "Text Encoder", "Vision Encoder", "Pruned Model", "Negative", "Training Data", "VAE", "Config", "Archive",
+         "UNet", "Diffusion Model", "CLIPVision", "ControlNet", "Workflow", "Upscaler", "Enhancement LoRA", "Other")
 FORMATS = ("SafeTensor", "PickleTensor", "GGUF", "Diffusers", "Core ML", "ONNX", "Other")
 SIZES = ("full", "pruned")
 WEIGHTS = {"format": 100, "size": 10, "fp": 1, "quantType": 0.5}
@@ -22,17 +22,22 @@ PRIMARY_TYPES, PRIMARY_BONUS = ("Model", "Pruned Model"), 1000
 COMPONENTS = ("VAE", "Text Encoder", "UNet", "ControlNet", "CLIPVision")
 BROWSERS = re.compile("mozilla|chrome|safari|firefox|opera|edge", re.I)
 KB = 1024
+VERSION_KEYS = ("id", "name", "baseModel", "status", "availability", "usageControl", "trainedWords", "earlyAccessEndsAt")
 NEEDS_LOGIN = "The creator of this asset requires you to be logged in to download it"
+NO_DOWNLOADS = "The creator of this asset has disabled downloads on this file"
+EARLY_ACCESS = "This asset is in Early Access. You can use Buzz access it now, or wait until it is made public"
+TOO_MANY = "We've noticed an unusual amount of downloading from your account. Contact support or come back later."
 LOGIN_PAGE = ("<!DOCTYPE html><html><head><title>Login | Civitai</title></head><body><form action=\"/login\">"
               "<h1>Sign in to Civitai</h1></form></body></html>")
+CHALLENGE_PAGE = ("<!DOCTYPE html><html lang=\"en-US\"><head><title>Just a moment...</title></head><body><noscript>Enable "
+                  "JavaScript and cookies to continue</noscript><script "
+                  "src=\"/cdn-cgi/challenge-platform/h/b/orchestrate/chl_page/v1\"></script></body></html>")
 
 
 def challenge_page(status):
     """Cloudflare's page in the place of an answer."""
-    page = ("<!DOCTYPE html><html lang=\"en-US\"><head><title>Just a moment...</title></head><body><noscript>Enable JavaScript and "
-            "cookies to continue</noscript><script src=\"/cdn-cgi/challenge-platform/h/b/orchestrate/chl_page/v1\"></script></body></html>")
-    return Reply(status, page, [("Server", "cloudflare"), ("CF-RAY", "8f0a1b2c3d4e5f60-AMS"), ("cf-mitigated", "challenge")],
-                 "text/html; charset=UTF-8")
+    headers = [("Server", "cloudflare"), ("CF-RAY", "8f0a1b2c3d4e5f60-AMS"), ("cf-mitigated", "challenge")]
+    return Reply(status, CHALLENGE_PAGE, headers, "text/html; charset=UTF-8")
 
 
 def answer_json(status, tree, headers=()):
@@ -43,14 +48,13 @@ ERRORS = {  # kind: (status, tree)
     "400": (400, {"error": "Invalid request"}),
     "401_missing": (401, {"error": "Unauthorized", "message": NEEDS_LOGIN}),
     "401_bad_token": (401, {"error": "Unauthorized", "message": NEEDS_LOGIN}),
-    "401_disabled": (401, {"error": "Unauthorized", "message": "The creator of this asset has disabled downloads on this file"}),
+    "401_disabled": (401, {"error": "Unauthorized", "message": NO_DOWNLOADS}),
     "403": (403, {"error": "Forbidden"}),
     "403_gated": (403, {"error": "You do not have access to download this file"}),
-    "403_early_access": (403, {"error": "Early Access", "deadline": "2099-01-01T00:00:00.000Z", "message": "This asset is in Early Access. "
-                               "You can use Buzz access it now, or wait until it is made public"}),
+    "403_early_access": (403, {"error": "Early Access", "deadline": "2099-01-01T00:00:00.000Z", "message": EARLY_ACCESS}),
     "404": (404, {"error": "File not found"}),
     "410": (410, {"error": "Model archived, not available for download"}),
-    "429": (429, {"error": "We've noticed an unusual amount of downloading from your account. Contact support or come back later."}),
+    "429": (429, {"error": TOO_MANY}),
     "451": (451, {"error": "Civitai is not available in your region", "code": "REGION_BLOCKED"}),
     "500": (500, {"error": "Error fetching data"}),
     "502": (502, {"error": "Bad gateway"}),
@@ -80,7 +84,6 @@ def choose(files, wanted):
 class Civitai:
     def __init__(self, world):
         self.world = world
-        self.n_resolved = 0
 
     # ---- answers
 
@@ -91,7 +94,8 @@ class Civitai:
         tree = {**tree, **more}
         if BROWSERS.search(request.agent()):
             if status == 401:
-                return Reply(307, headers=[("Location", f"/login?returnUrl={quote(request.path, safe='')}&reason=download-auth")])
+                url = f"/login?returnUrl={quote(request.path, safe='')}&reason=download-auth"
+                return Reply(307, headers=[("Location", url)])
             return Reply(status, tree.get("message", tree["error"]), content_type="text/plain")
         return answer_json(status, tree, [("Cache-Control", "no-store")])
 
@@ -132,13 +136,13 @@ class Civitai:
         version = catalogue.versions.get(self._id(text))
         self._judge(version, account, catalogue.civitai)
         file = self._choose(version, query, account)
-        if catalogue.civitai["limit"] is not None and self.n_resolved >= catalogue.civitai["limit"]:
+        if catalogue.civitai["limit"] is not None and catalogue.n_resolved["civitai"] >= catalogue.civitai["limit"]:
             raise Refused("429")
-        self.n_resolved += 1
-        item, store = file["item"], self.world.sites["civitai_cdn"]
-        reply = Reply(307, headers=[("Location", store.url(request, item, self._name(file), file["storage"], catalogue.civitai["life_s"])),
-                                    ("Cache-Control", "no-store")])
-        reply.item = item
+        catalogue.n_resolved["civitai"] += 1
+        store, life_s = self.world.sites["civitai_cdn"], catalogue.civitai["life_s"]
+        url = store.url(request, file["item"], self._name(file), file["storage"], life_s)
+        reply = Reply(307, headers=[("Location", url), ("Cache-Control", "no-store")])
+        reply.item = file["item"]
         return reply
 
     def _id(self, text):
@@ -148,7 +152,7 @@ class Civitai:
 
     def _query(self, request):
         """The parameters that choose, judged as the site does."""
-        query = {name: value for name, value in request.params() if name in ("fileId", "type", "format", "size", "fp", "quantType")}
+        query = {name: value for name, value in request.params() if name in ("fileId", "type", *WEIGHTS)}
         for name, allowed in (("type", TYPES), ("format", FORMATS), ("size", SIZES)):
             if name in query and query[name] not in allowed:
                 raise Refused("400", error=f"Invalid {name}: {query[name][:40]}")
@@ -173,7 +177,8 @@ class Civitai:
 
     def _is_early(self, version):
         ends = version["earlyAccessEndsAt"]
-        return ends is None or datetime.datetime.fromisoformat(ends.replace("Z", "+00:00")) > datetime.datetime.now(datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.timezone.utc)
+        return ends is None or datetime.datetime.fromisoformat(ends.replace("Z", "+00:00")) > now
 
     def _choose(self, version, query, account):
         public = [file for file in version["files"] if file["visibility"] == "Public"]
@@ -187,8 +192,7 @@ class Civitai:
             files = [file for file in self._linked(version) if file["type"] == query["type"]]
         wanted = {**SITE_DEFAULTS, **((account or {}).get("preferences") or {}), **query}
         file = choose(files, wanted)
-        contradicts = file is not None and any(key in file["metadata"] and file["metadata"][key] != query[key] for key in WEIGHTS if key in query)
-        if file is None or contradicts:
+        if file is None or any(file["metadata"].get(key, query[key]) != query[key] for key in WEIGHTS if key in query):
             raise Refused("404")
         return file
 
@@ -200,8 +204,8 @@ class Civitai:
         model = file["version"]["model"]
         if model["type"] in ("LORA", "LoCon", "DoRA"):
             return file["name"]
-        plain = lambda text: re.sub(r"[^A-Za-z0-9]+", "", text)  # noqa: E731
-        return f"{plain(model['name'])[:1].lower()}{plain(model['name'])[1:]}_{plain(file['version']['name'])}.{file['name'].rpartition('.')[2]}"
+        first, second = (re.sub(r"[^A-Za-z0-9]+", "", name) for name in (model["name"], file["version"]["name"]))
+        return f"{first[:1].lower()}{first[1:]}_{second}.{file['name'].rpartition('.')[2]}"
 
     # ---- metadata
 
@@ -215,24 +219,26 @@ class Civitai:
         model = self.world.catalogue.models.get(self._id(text))
         if model is None:
             return answer_json(404, {"error": f"No model with id {text}"})
-        versions = [self._describe_version(request, each, is_whole=False) for each in model["versions"] if each["status"] == "Published"]
-        return answer_json(200, {"id": model["id"], "name": model["name"], "type": model["type"], "nsfw": model["nsfw"], "poi": model["poi"],
-                                 "mode": model["mode"], "tags": [], "modelVersions": versions}, [("Cache-Control", "public, s-maxage=300")])
+        published = [each for each in model["versions"] if each["status"] == "Published"]
+        tree = {key: model[key] for key in ("id", "name", "type", "nsfw", "poi", "mode")}
+        tree.update(tags=[], modelVersions=[self._describe_version(request, each, is_whole=False) for each in published])
+        return answer_json(200, tree, [("Cache-Control", "public, s-maxage=300")])
 
     def _describe_version(self, request, version, is_whole):
         model = version["model"]
-        files = [] if model["mode"] == "Archived" else [f for f in version["files"] if f["visibility"] == "Public"] + self._linked(version)
-        primary = choose([file for file in files if file["version"] is version], SITE_DEFAULTS)
-        tree = {key: version[key] for key in ("id", "name", "baseModel", "status", "availability", "usageControl", "trainedWords")}
-        tree.update(baseModelType="Standard", air=version["air"] or self._air(version), earlyAccessEndsAt=version["earlyAccessEndsAt"], images=[],
-                    files=[self._describe_file(request, file, file is primary) for file in files], downloadUrl=self._url(request, version))
+        own = [file for file in version["files"] if file["visibility"] == "Public"]
+        files = [] if model["mode"] == "Archived" else own + self._linked(version)
+        primary = choose(own, SITE_DEFAULTS)
+        tree = {key: version[key] for key in VERSION_KEYS}
+        tree.update(baseModelType="Standard", air=version["air"] or self._air(version), downloadUrl=self._url(request, version),
+                    files=[self._describe_file(request, file, file is primary) for file in files], images=[])
         if is_whole:
             tree.update(modelId=model["id"], model={key: model[key] for key in ("name", "type", "nsfw", "poi", "mode")})
         return tree
 
     def _air(self, version):
         model = version["model"]
-        return f"urn:air:sdxl:{'lora' if model['type'] == 'LORA' else model['type'].lower()}:civitai:{model['id']}@{version['id']}"
+        return f"urn:air:sdxl:{model['type'].lower()}:civitai:{model['id']}@{version['id']}"
 
     def _url(self, request, version, **query):
         tail = "&".join(f"{name}={quote(str(value))}" for name, value in query.items())
@@ -240,21 +246,25 @@ class Civitai:
 
     def _describe_file(self, request, file, is_primary):
         item = file["item"]
-        query = {} if is_primary else {"type": file["type"], **{key: file["metadata"][key] for key in ("format", "size", "fp") if key in file["metadata"]}}
-        return {"id": file["id"], "name": file["name"], "type": file["type"], "sizeKB": item.content.size / KB, "metadata": file["metadata"],
-                "pickleScanResult": file["pickleScanResult"], "pickleScanMessage": None, "virusScanResult": file["virusScanResult"],
-                "virusScanMessage": None, "scannedAt": "2025-08-07T10:00:00.000Z", "hashes": self._hashes(file),
-                **({"primary": True} if is_primary else {}), "downloadUrl": self._url(request, file["version"], **query)}
+        wanted = {"type": file["type"], **file["metadata"]}
+        query = {} if is_primary else {key: wanted[key] for key in ("type", "format", "size", "fp") if key in wanted}
+        tree = {key: file[key] for key in ("id", "name", "type", "metadata", "pickleScanResult", "virusScanResult")}
+        tree.update(sizeKB=item.content.size / KB, pickleScanMessage=None, virusScanMessage=None, hashes=self._hashes(file),
+                    scannedAt="2025-08-07T10:00:00.000Z", downloadUrl=self._url(request, file["version"], **query))
+        return {**tree, "primary": True} if is_primary else tree
 
     def _hashes(self, file):
         return file["item"].hashes() if file["hashes"] is None else file["hashes"]
 
     def by_hash(self, request, text):
-        versions = [file["version"] for file in self.world.catalogue.files.values() if text.upper() in (v.upper() for v in self._hashes(file).values())]
+        has_it = lambda file: text.upper() in (value.upper() for value in self._hashes(file).values())  # noqa: E731
+        versions = [file["version"] for file in self.world.catalogue.files.values() if has_it(file)]
         versions = [version for version in versions if version["status"] == "Published"]
         if not versions:
             return answer_json(404, {"error": "Model not found"})
-        return answer_json(200, self._describe_version(request, min(versions, key=lambda v: v["id"]), is_whole=True), [("Cache-Control", "public, s-maxage=3600")])
+        oldest = min(versions, key=lambda version: version["id"])
+        tree = self._describe_version(request, oldest, is_whole=True)
+        return answer_json(200, tree, [("Cache-Control", "public, s-maxage=3600")])
 
     def by_hashes(self, request):
         try:
@@ -263,9 +273,11 @@ class Civitai:
             asked = None
         if not isinstance(asked, list) or len(asked) > 100 or not all(isinstance(h, str) and len(h) == 64 for h in asked):
             return answer_json(400, {"error": "An array of at most 100 SHA256 hashes is expected"})
-        wanted = {text.upper() for text in asked}
-        found = {file["version"]["id"]: file["version"] for file in self.world.catalogue.files.values() if self._hashes(file).get("SHA256", "").upper() in wanted}
-        return answer_json(200, [self._describe_version(request, version, is_whole=True) for version in found.values()])
+        wanted, found = {text.upper() for text in asked}, {}
+        for file in self.world.catalogue.files.values():
+            if self._hashes(file).get("SHA256", "").upper() in wanted:
+                found[file["version"]["id"]] = self._describe_version(request, file["version"], is_whole=True)
+        return answer_json(200, list(found.values()))
 
     def mini(self, request, text):
         version = self.world.catalogue.versions.get(self._id(text))
@@ -274,15 +286,19 @@ class Civitai:
         file = choose(files, SITE_DEFAULTS)
         if file is None:
             return answer_json(404, {"error": "Model not found"})
-        return answer_json(200, {"air": version["air"] or self._air(version), "versionName": version["name"], "modelName": version["model"]["name"],
-                                 "baseModel": version["baseModel"], "availability": version["availability"], "size": file["item"].content.size / KB,
-                                 "fileType": file["type"], "fileName": file["name"], "hashes": self._hashes(file), "format": file["metadata"].get("format"),
-                                 "downloadUrls": [self._url(request, version, fileId=file["id"])], "requireAuth": self.world.catalogue.civitai["require_token"],
-                                 "checkPermission": version["private"], "earlyAccessEndsAt": version["earlyAccessEndsAt"]})
+        tree = {key: version[key] for key in ("baseModel", "availability", "earlyAccessEndsAt")}
+        tree.update(air=version["air"] or self._air(version), versionName=version["name"], modelName=version["model"]["name"],
+                    size=file["item"].content.size / KB, fileType=file["type"], fileName=file["name"],
+                    hashes=self._hashes(file), format=file["metadata"].get("format"),
+                    downloadUrls=[self._url(request, version, fileId=file["id"])],
+                    requireAuth=self.world.catalogue.civitai["require_token"], checkPermission=version["private"])
+        return answer_json(200, tree)
 
     def me(self, request):
         account = self.account(request)
-        return answer_json(200, {"id": 1, "username": account.get("name")}) if account else answer_json(401, {"error": "Unauthorized"})
+        if account is None:
+            return answer_json(401, {"error": "Unauthorized"})
+        return answer_json(200, {"id": 1, "username": account.get("name")})
 
     def page(self, _request, _text):
         return Reply(200, "<!DOCTYPE html><html><body>a model's page</body></html>", content_type="text/html; charset=utf-8")

@@ -148,7 +148,8 @@ def hashes(content):
     for piece in content.pieces():
         sha.update(piece)
     found = {"SHA256": sha.hexdigest(), "AutoV2": sha.hexdigest()[:10]}
-    found["AutoV1"] = hashlib.sha256(content.bytes(min(AUTOV1_AT, content.size), min(AUTOV1_AT + AUTOV1_BYTES, content.size))).hexdigest()[:8]
+    first, last = min(AUTOV1_AT, content.size), min(AUTOV1_AT + AUTOV1_BYTES, content.size)
+    found["AutoV1"] = hashlib.sha256(content.bytes(first, last)).hexdigest()[:8]
     if content.size <= HASHED_WHOLLY:
         data = content.bytes()
         found["CRC32"] = f"{zlib.crc32(data):08x}"

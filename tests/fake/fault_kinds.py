@@ -58,7 +58,8 @@ def _status(name):
     return answer
 
 
-for _name in ("400", "401_missing", "401_bad_token", "403", "403_early_access", "403_gated", "404", "410", "429", "451", "500", "502", "503"):
+for _name in ("400", "401_missing", "401_bad_token", "403", "403_early_access", "403_gated", "404", "410", "429", "451", "500",
+              "502", "503"):
     kind(_status(_name), _name)
 kind(_status("404"), "404_transient")
 for _code in (403, 503, 520, 522, 524, 530):
@@ -74,7 +75,8 @@ def expired_signature(hit):
 @kind
 def status(hit):
     """status, body, content_type, headers [[name, value]]"""
-    return Reply(hit.param("status", 418), hit.param("body", ""), [tuple(pair) for pair in hit.param("headers", [])], hit.param("content_type", None))
+    headers = [tuple(pair) for pair in hit.param("headers", [])]
+    return Reply(hit.param("status", 418), hit.param("body", ""), headers, hit.param("content_type", None))
 
 
 # ---- redirects
@@ -100,7 +102,7 @@ def redirect_loop(hit):
 
 @kind
 def redirect_to(hit):
-    """location, status. {civitai} in it stands for that host's base on the request's scheme, {http:civitai} for its http base."""
+    """location, status. {civitai} in it stands for that host's base on the request's scheme, {http:civitai} for that on http"""
     location = hit.param("location", "http://169.254.169.254/latest/meta-data/")
     for name in hit.world.listeners:
         location = location.replace("{%s}" % name, hit.world.base(name, hit.request.scheme))
@@ -141,7 +143,8 @@ def login_html_200(_hit):
 @kind
 def html_200(hit):
     """body"""
-    return Reply(200, hit.param("body", "<!DOCTYPE html><html><body>Service unavailable</body></html>"), content_type="text/html")
+    page = hit.param("body", "<!DOCTYPE html><html><body>Service unavailable</body></html>")
+    return Reply(200, page, content_type="text/html")
 
 
 @kind
@@ -343,7 +346,7 @@ def slow(hit):
 
 @kind
 def stall(hit):
-    """at or part of the body (its beginning when both are absent), or before_head: true; then silence for `seconds`, then the end"""
+    """at or part of the body (nothing when both are absent), or before_head: true; then silence for `seconds`, then the end"""
     if hit.param("before_head", False):
         reply = Reply()
         reply.raw = b""

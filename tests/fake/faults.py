@@ -1,7 +1,8 @@
 """When something goes wrong: an ordered list of faults, each for some requests, some times; or a list drawn from a seed.
 
     {"kind": "truncated", "params": {"at": 1000}, "times": 1, "skip": 0,
-     "match": {"host": "civitai_cdn", "method": "GET", "path": "regex", "query": "regex", "index": [0, 3], "ranged": true, "from": 1048576}}
+     "match": {"host": "civitai_cdn", "method": "GET", "path": "regex", "query": "regex", "index": [0, 3], "ranged": true,
+               "from": 1048576}}
 
 A request takes the first fault of the list that matches it and is not used up. "times": null never is. "skip" lets that
 many matching requests pass first. "index" counts the host's requests since the fault was added, from 0. "from" is the

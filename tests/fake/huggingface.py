@@ -16,12 +16,13 @@ CACHE = "/api/resolve-cache/models"
 RESOLVE = (rf"({CACHE})/([^/]+/[^/]+)/([^/]+)/(.+)", r"()/([^/]+(?:/[^/]+)?)/resolve/([^/]+)/(.+)")
 
 ERRORS = {  # kind: (status, X-Error-Code, X-Error-Message)
+    "400": (400, None, "Bad request"),
     "401_missing": (401, "RepoNotFound", "Invalid username or password."),
     "401_bad_token": (401, None, "Invalid credentials in Authorization header"),
-    "401_gated": (401, "GatedRepo", "Access to this resource is restricted. You must have access to it and be authenticated to access it. Please log in."),
+    "401_gated": (401, "GatedRepo", "Access to this resource is restricted. You must be authenticated to access it."),
     "403": (403, None, "Access to this resource is disabled."),
     "403_gated": (403, "GatedRepo", "Access to this resource is restricted and you are not in the authorized list."),
-    "403_early_access": (403, "GatedRepo", "Your request to access this resource is awaiting a review from the repo authors."),
+    "403_early_access": (403, "GatedRepo", "Your request to access this resource is awaiting a review."),
     "404_repo": (404, "RepoNotFound", "Repository not found"),
     "404_revision": (404, "RevisionNotFound", "Invalid rev id"),
     "404": (404, "EntryNotFound", "Entry not found"),
@@ -41,7 +42,6 @@ class Refused(Exception):
 class HuggingFace:
     def __init__(self, world):
         self.world = world
-        self.n_resolved = 0
 
     def error(self, kind, _request, **_more):
         if kind == "expired_signature":
@@ -53,7 +53,8 @@ class HuggingFace:
         return Reply(status, message, headers, "text/plain; charset=utf-8")
 
     def _limit(self, left, seconds):
-        return [("RateLimit", f'"resolvers";r={left};t={seconds}'), ("RateLimit-Policy", f'"fixed window";"resolvers";q={QUOTA};w={WINDOW_S}')]
+        return [("RateLimit", f'"resolvers";r={left};t={seconds}'),
+                ("RateLimit-Policy", f'"fixed window";"resolvers";q={QUOTA};w={WINDOW_S}')]
 
     def handle(self, request):
         try:
@@ -113,13 +114,14 @@ class HuggingFace:
             return Reply(307, headers=[("Location", request.target.replace(f"/{name}/", f"/{repo['moved_to']}/", 1))])
         self._judge_gate(repo, account)
         self._judge_revision(repo, revision)
-        common = [("X-Repo-Commit", repo["commit"]), *self._limit(max(0, QUOTA - self.n_resolved - 1), WINDOW_S)]
+        n_left = max(0, QUOTA - 1 - self.world.catalogue.n_resolved["huggingface"])
+        common = [("X-Repo-Commit", repo["commit"]), *self._limit(n_left, WINDOW_S)]
         file = repo["files"].get(unquote(path))
         if file is None:
             reply = self.error("404", request)
             reply.set("X-Repo-Commit", repo["commit"])
             return reply
-        self.n_resolved += 1
+        self.world.catalogue.n_resolved["huggingface"] += 1
         if file["lfs"]:
             return self._to_cdn(request, file["item"], common)
         if repo["resolve_cache"] and not is_cache:
@@ -128,12 +130,12 @@ class HuggingFace:
 
     def _to_cdn(self, request, item, common):
         sha = item.sha256()
-        base = self.world.base("huggingface", request.scheme)
+        xet = f"{self.world.base('huggingface', request.scheme)}/api/models/{quote(item.name)}/xet-read-token/0"
+        url = self.world.sites["huggingface_cdn"].url(request, item, self.world.catalogue.huggingface["life_s"])
         reply = Reply(302, "Found. Redirecting to the file.", [
-            ("Location", self.world.sites["huggingface_cdn"].url(request, item, self.world.catalogue.huggingface["life_s"])),
-            ("X-Linked-Size", str(item.content.size)), ("X-Linked-Etag", f'"{sha}"'), ("X-Xet-Hash", sha[::-1]), ("Accept-Ranges", "bytes"),
-            ("Link", f'<{base}/api/models/{quote(item.name)}/xet-read-token/0>; rel="xet-auth"'), ("Vary", "Origin, Accept"), *common],
-            "text/plain; charset=utf-8")
+            ("Location", url), ("X-Linked-Size", str(item.content.size)), ("X-Linked-Etag", f'"{sha}"'),
+            ("X-Xet-Hash", sha[::-1]), ("Link", f'<{xet}>; rel="xet-auth"'), ("Accept-Ranges", "bytes"),
+            ("Vary", "Origin, Accept"), *common], "text/plain; charset=utf-8")
         reply.item = item
         return reply
 
@@ -146,8 +148,9 @@ class HuggingFace:
 
     def _about(self, repo, revision):
         self._judge_revision(repo, revision or "main")
-        tree = {"_id": "66a1b2c3d4e5f60718293a4b", "id": repo["id"], "modelId": repo["id"], "sha": repo["commit"], "private": repo["private"],
-                "gated": repo["gated"], "disabled": repo["disabled"], "siblings": [{"rfilename": path} for path in repo["files"]], "tags": []}
+        tree = {key: repo[key] for key in ("id", "private", "gated", "disabled")}
+        tree.update(_id="66a1b2c3d4e5f60718293a4b", modelId=repo["id"], sha=repo["commit"], tags=[],
+                    siblings=[{"rfilename": path} for path in repo["files"]])
         return Reply(200, json.dumps(tree), content_type="application/json; charset=utf-8")
 
     def _tree(self, repo):

@@ -18,7 +18,8 @@ The control API, plain HTTP on its own port, answers JSON:
     GET    /control                         the ready file's object
     POST   /control/catalogue               replaces what is offered (catalogue.py says the form)
     GET    /control/items                   every file: number, source, name, size, sha256
-    POST   /control/faults                  a fault, a list, or {"mode": "random", "seed", "n", "within", "hosts", "kinds"}; faults.py
+    POST   /control/faults                  a fault, a list (faults.py), or {"mode": "random", "seed", "n"} with, where wished,
+                                            "within", "hosts", "kinds"
     GET, DELETE /control/faults             with what is left of each
     GET    /control/requests?host=&since=&done=1&at_least=&seconds=    waits for at_least
     DELETE /control/requests
@@ -37,7 +38,8 @@ import sys
 from os.path import abspath, dirname
 
 # Run as a program this file's folder comes first, and platform.py in it would stand in for Python's own.
-sys.path[:] = [dirname(dirname(abspath(__file__)))] + [path for path in sys.path if abspath(path) != dirname(abspath(__file__))]
+HERE = dirname(abspath(__file__))
+sys.path[:] = [dirname(HERE)] + [path for path in sys.path if abspath(path) != HERE]
 
 # pylint: disable=wrong-import-position
 import argparse  # noqa: E402
@@ -63,8 +65,9 @@ from fake.s3 import S3  # noqa: E402
 from fake.storage import CivitaiStore, Elsewhere, HuggingFaceStore  # noqa: E402
 from fake.wire import Listener, Reply, server_context  # noqa: E402
 
-HOSTS = {"civitai": (Civitai, "127.0.0.1"), "civitai_cdn": (CivitaiStore, "127.0.0.2"), "huggingface": (HuggingFace, "127.0.0.3"),
-         "huggingface_cdn": (HuggingFaceStore, "127.0.0.4"), "s3": (S3, "127.0.0.5"), "elsewhere": (Elsewhere, "127.0.0.6")}
+HOSTS = {"civitai": (Civitai, "127.0.0.1"), "civitai_cdn": (CivitaiStore, "127.0.0.2"),
+         "huggingface": (HuggingFace, "127.0.0.3"), "huggingface_cdn": (HuggingFaceStore, "127.0.0.4"),
+         "s3": (S3, "127.0.0.5"), "elsewhere": (Elsewhere, "127.0.0.6")}
 START_S, STOP_S, CONTROL_S = 60, 10, 180  # the longest waits of Fake
 
 
@@ -77,7 +80,8 @@ class World:
         self.epoch, self.links, self.problems = 0, {}, []
         self.sites = {name: kind(self) for name, (kind, _) in HOSTS.items()}
         tls = server_context(certificate, key)
-        self.listeners = {name: Listener(name, address, tls, self.answer, self.recorder.over) for name, (_, address) in HOSTS.items()}
+        self.listeners = {name: Listener(name, address, tls, self.answer, self.recorder.over)
+                          for name, (_, address) in HOSTS.items()}
 
     def base(self, name, scheme):
         return self.links.get(name) or self.listeners[name].base(scheme)
@@ -95,12 +99,6 @@ class World:
         record["status"] = reply.status if reply.raw is None else None
         return reply, record
 
-    def tokens(self):
-        """The secrets of each source, for the search for leaks."""
-        offered = self.catalogue
-        return {"civitai": list(offered.civitai["tokens"]), "huggingface": list(offered.huggingface["tokens"]),
-                "s3": [known["secret"] for known in offered.s3["credentials"].values()]}
-
 
 class Control:
     """The control API."""
@@ -117,7 +115,7 @@ class Control:
             ("DELETE", "faults"): lambda request, tree: world.faults.clear(),
             ("GET", "requests"): self.requests,
             ("DELETE", "requests"): lambda request, tree: world.recorder.clear(),
-            ("GET", "leaks"): lambda request, tree: world.recorder.leaks(world.tokens()),
+            ("GET", "leaks"): lambda request, tree: world.recorder.leaks(world.catalogue.secrets()),
             ("GET", "problems"): lambda request, tree: world.problems,
             ("POST", "expire"): self.expire,
             ("POST", "links"): lambda request, tree: world.links.update(tree),
@@ -129,7 +127,8 @@ class Control:
         name = request.path.removeprefix("/control").strip("/")
         route = self.routes.get((request.method, name))
         if route is None:
-            return self._json(404, {"error": f"no {request.method} {request.path}; there are " + ", ".join(f"{m} /control/{n}" for m, n in self.routes)}), {"sent": 0}
+            known = ", ".join(f"{method} /control/{route}" for method, route in self.routes)
+            return self._json(404, {"error": f"no {request.method} {request.path}; there are {known}"}), {"sent": 0}
         try:
             result = route(request, json.loads(request.body) if request.body else None)
             return self._json(200, result), {"sent": 0}
@@ -160,8 +159,9 @@ class Control:
 
     def presigned(self, request, _tree):
         asked = dict(request.params())
-        url = self.world.sites["s3"].presigned(asked["bucket"], asked["key"], asked["access"], int(asked.get("life_s", 3600)),
-                                               time.time() - float(asked.get("ago_s", 0)), asked.get("scheme", "https"))
+        life_s, at = int(asked.get("life_s", 3600)), time.time() - float(asked.get("ago_s", 0))
+        url = self.world.sites["s3"].presigned(asked["bucket"], asked["key"], asked["access"], life_s, at,
+                                               asked.get("scheme", "https"))
         return {"url": url}
 
 
@@ -183,7 +183,7 @@ def main():
     parser.add_argument("--dir", required=True, help="a folder for certificates")
     parser.add_argument("--ready-file", required=True, help="written when all hosts listen")
     parser.add_argument("--catalogue", help="a JSON file; without it a small one of shipped files")
-    parser.add_argument("--until-stdin-ends", action="store_true", help="end with whoever holds the other end of standard input")
+    parser.add_argument("--until-stdin-ends", action="store_true", help="end with whoever holds standard input's other end")
     flags = parser.parse_args()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -195,8 +195,8 @@ def main():
     control = Control(world, ended)
     hosts = {name: {"http": each.base("http"), "https": each.base("https"), "address": each.address, "port": each.port}
              for name, each in world.listeners.items()}
-    control.about = {"pid": os.getpid(), "ca": str(Path(ca).resolve()), "control": control.listener.base("http") + "/control", "hosts": hosts,
-                     "tokens": catalogue.TOKEN}
+    control.about = {"pid": os.getpid(), "ca": str(Path(ca).resolve()), "control": control.listener.base("http") + "/control",
+                     "hosts": hosts, "tokens": catalogue.TOKEN}
     for listener in (*world.listeners.values(), control.listener):
         listener.start()
     if flags.until_stdin_ends:
@@ -223,12 +223,14 @@ class Fake:
     def start(self):
         self.folder = Path(tempfile.mkdtemp(prefix="tt-fake-"))
         ready = self.folder / "ready.json"
-        command = [sys.executable, abspath(__file__), "--dir", str(self.folder), "--ready-file", str(ready), "--until-stdin-ends"]
+        command = [sys.executable, abspath(__file__), "--dir", str(self.folder), "--ready-file", str(ready)]
+        command.append("--until-stdin-ends")
         if self.tree is not None:
             (self.folder / "catalogue.json").write_text(json.dumps(self.tree))
             command += ["--catalogue", str(self.folder / "catalogue.json")]
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)  # pylint: disable=consider-using-with
+        # pylint: disable-next=consider-using-with; stop() ends it
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         is_there = select.select([self.process.stdout], [], [], START_S)[0] and self.process.stdout.readline()
         if not is_there:
             self.stop_process()

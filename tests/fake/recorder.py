@@ -19,8 +19,9 @@ class Recorder:
 
     def begin(self, request):
         name = request.listener.name
-        record = {"host": name, "scheme": request.scheme, "method": request.method, "target": request.target, "path": request.path,
-                  "http_host": request.host(), "headers": request.headers, "range": request.header("range"), "at": request.at,
+        record = {"host": name, "scheme": request.scheme, "method": request.method, "target": request.target,
+                  "path": request.path, "http_host": request.host(), "headers": request.headers,
+                  "range": request.header("range"), "at": request.at,
                   "body_bytes": len(request.body), "status": None, "fault": None, "sent": 0, "done": False}
         with self.changed:
             record.update(n=self.n, index=self.counts.get(name, 0), together=self.in_flight.get(name, 0) + 1)

@@ -48,10 +48,8 @@ class S3(Store):
         is_presigned = "X-Amz-Signature=" in request.query
         if is_presigned and not settings["presigned"]:
             raise signing.Refusal(403, "AccessDenied", "Presigned URLs are not supported.")
-        if not is_presigned and request.header("authorization") is None:
-            if bucket and bucket["public"]:
-                return
-            raise signing.Refusal(403, "AccessDenied", "Access Denied")
+        if not is_presigned and request.header("authorization") is None and bucket and bucket["public"]:
+            return
         signing.judge(request, settings["credentials"], settings["region"])
 
     def presigned(self, bucket, key, access, life_s, now, scheme="https"):
@@ -59,5 +57,6 @@ class S3(Store):
         base = self.world.base("s3", scheme)
         path = "/" + signing.encode(f"{bucket}/{key}", "/")
         settings = self.world.catalogue.s3
-        query = signing.presign("GET", base.partition("://")[2], path, [], access, settings["credentials"][access]["secret"], settings["region"], life_s, now)
+        secret, host = settings["credentials"][access]["secret"], base.partition("://")[2]
+        query = signing.presign("GET", host, path, [], access, secret, settings["region"], life_s, now)
         return f"{base}{path}?{query}"

@@ -80,15 +80,17 @@ def presign(method, host, path, pairs, access, secret, region, life_s, now):
 
 class Claim:
     """What a request says of itself, wherever it stands."""
-
     def __init__(self, credential, signed, given, date, payload, pairs, what):
         parts = credential.split("/")
         if len(parts) != 5 or parts[3:] != ["s3", "aws4_request"]:
-            raise Refusal(400, what, f"the credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/s3/aws4_request\", not {credential!r}")
+            raise Refusal(400, what, "the credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/s3/aws4_request\", "
+                          f"not {credential!r}")
         self.access, self.region, self.scope = parts[0], parts[2], "/".join(parts[1:])
-        self.signed, self.given, self.date, self.payload, self.pairs, self.what = signed.split(";"), given, date, payload, pairs, what
+        self.signed, self.given, self.date = signed.split(";"), given, date
+        self.payload, self.pairs, self.what = payload, pairs, what
         if parts[1] != date[:8]:
-            raise Refusal(400, what, f"Invalid credential date {parts[1]!r}. This date is not the same as X-Amz-Date: {date[:8]!r}")
+            raise Refusal(400, what,
+                          f"Invalid credential date {parts[1]!r}. This date is not the same as X-Amz-Date: {date[:8]!r}")
 
 
 def claim_of_header(request):
@@ -100,7 +102,8 @@ def claim_of_header(request):
     if payload is None:
         raise Refusal(400, "InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
     if payload not in (UNSIGNED, hashlib.sha256(request.body).hexdigest()):
-        raise Refusal(400, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.")
+        raise Refusal(400, "XAmzContentSHA256Mismatch",
+                      "The provided 'x-amz-content-sha256' header does not match what was computed.")
     date = request.header("x-amz-date") or ""
     parse_date(date)
     return Claim(*found.groups(), date, payload, split_query(request.query), "AuthorizationHeaderMalformed")
@@ -126,9 +129,11 @@ def judge_time(request, claim, is_query, now):
         if at > now + SKEW_S:
             raise Refusal(403, "AccessDenied", "Request is not valid yet")
         if now >= at + int(dict(claim.pairs)["X-Amz-Expires"]):
-            raise Refusal(403, "AccessDenied", "Request has expired", Expires=amz_date(at + int(dict(claim.pairs)["X-Amz-Expires"])))
+            raise Refusal(403, "AccessDenied", "Request has expired",
+                          Expires=amz_date(at + int(dict(claim.pairs)["X-Amz-Expires"])))
     elif abs(now - at) > SKEW_S:
-        raise Refusal(403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.",
+        raise Refusal(403, "RequestTimeTooSkewed",
+                      "The difference between the request time and the current time is too large.",
                       RequestTime=request.header("x-amz-date"), ServerTime=amz_date(now))
 
 
@@ -137,8 +142,11 @@ def judge(request, credentials, region, now=None):
     now = time.time() if now is None else now
     is_query = "X-Amz-Signature=" in request.query
     if is_query and request.header("authorization"):
-        raise Refusal(400, "InvalidArgument", "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, "
-                      "Signature query string parameter or the Authorization header should be specified")
+        raise Refusal(
+            400, "InvalidArgument", "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, "
+            "Signature query string parameter or the Authorization header should be specified")
+    if not is_query and not request.header("authorization"):
+        raise Refusal(403, "AccessDenied", "Access Denied")
     claim = claim_of_query(request) if is_query else claim_of_header(request)
     known = credentials.get(claim.access)
     if known is None:
@@ -149,21 +157,26 @@ def judge(request, credentials, region, now=None):
     judge_headers(request, claim)
     session = request.header("x-amz-security-token") or dict(claim.pairs).get("X-Amz-Security-Token")
     if known.get("session") != session:
-        raise Refusal(403 if session is None else 400, "InvalidToken" if session else "AccessDenied", "The provided token is malformed or otherwise invalid.")
+        raise Refusal(403 if session is None else 400, "InvalidToken" if session else "AccessDenied",
+                      "The provided token is malformed or otherwise invalid.")
     canonical = canonical_request(request.method, request.path, claim.pairs, request.headers, claim.signed, claim.payload)
     text = string_to_sign(claim.date, claim.scope, canonical)
     if not hmac.compare_digest(signature(known["secret"], claim.scope, text), claim.given):
-        raise Refusal(403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided. "
-                      "Check your key and signing method.", StringToSign=text, CanonicalRequest=canonical)
+        raise Refusal(
+            403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided. "
+            "Check your key and signing method.", StringToSign=text, CanonicalRequest=canonical)
     return claim.access
 
 
 def judge_headers(request, claim):
     if claim.signed != sorted(claim.signed) or "host" not in claim.signed:
         raise Refusal(403, "AccessDenied", "SignedHeaders must be sorted and hold host")
-    unsigned = [name.lower() for name, _ in request.headers if name.lower().startswith("x-amz-") and name.lower() not in claim.signed]
+    unsigned = [
+        name.lower() for name, _ in request.headers
+        if name.lower().startswith("x-amz-") and name.lower() not in claim.signed]
     if unsigned:
-        raise Refusal(403, "AccessDenied", "There were headers present in the request which were not signed", HeadersNotSigned=", ".join(unsigned))
+        raise Refusal(403, "AccessDenied", "There were headers present in the request which were not signed",
+                      HeadersNotSigned=", ".join(unsigned))
 
 
 # ---- the opaque kind: over the bytes of the target as they are sent

@@ -19,29 +19,34 @@ R2_ACCESS, R2_SECRET, R2_REGION = "fakeaccesskeyofr2", "fake secret of r2", "aut
 SEAL = b"fake secret of b2 and cloudfront"
 EPOCH = "x-fake-epoch"
 
-CODES = {"400": "InvalidRequest", "401": "Unauthorized", "403": "AccessDenied", "404": "NoSuchKey", "410": "Gone", "429": "TooManyRequests",
-         "451": "UnavailableForLegalReasons", "500": "InternalError", "502": "BadGateway", "503": "SlowDown"}
+CODES = {"400": "InvalidRequest", "401": "Unauthorized", "403": "AccessDenied", "404": "NoSuchKey", "410": "Gone",
+         "429": "TooManyRequests", "451": "UnavailableForLegalReasons", "500": "InternalError", "502": "BadGateway",
+         "503": "SlowDown"}
 
 
 def xml_error(status, code, message, **details):
     """S3's form, which R2, B2's S3 side and CloudFront's origin share."""
     inside = {"Code": code, "Message": message, **details, "RequestId": "4442587FB7D0A2F9"}
-    body = '<?xml version="1.0" encoding="UTF-8"?>\n<Error>' + "".join(
-        f"<{name}>{escape(str(value))}</{name}>" for name, value in inside.items()) + "</Error>"
-    return Reply(status, body, content_type="application/xml")
+    text = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in inside.items())
+    return Reply(status, f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{text}</Error>', content_type="application/xml")
+
+
+def b2_error(status, code):
+    return Reply(status, f'{{"code": "{code}", "message": "", "status": {status}}}', content_type="application/json")
 
 
 EXPIRED = {
     "aws": lambda: xml_error(403, "AccessDenied", "Request has expired", **{"X-Amz-Expires": 86400}),
     "r2": lambda: xml_error(403, "ExpiredRequest", "Request has expired"),
-    "b2": lambda: Reply(401, '{"code": "expired_auth_token", "message": "Authorization token has expired", "status": 401}', content_type="application/json"),
+    "b2": lambda: b2_error(401, "expired_auth_token"),
     "cloudfront": lambda: xml_error(403, "AccessDenied", "Access denied"),
     "civitai": lambda: Reply(403, '{"error":"Forbidden"}', content_type="application/json"),
 }
 
 
 def send(request, item, more=(), etag=None):
-    reply = file_reply(request, item.content, etag or item.etag, item.modified, [("Content-Type", "binary/octet-stream"), *more])
+    headers = [("Content-Type", "binary/octet-stream"), *more]
+    reply = file_reply(request, item.content, etag or item.etag, item.modified, headers)
     reply.item = item
     return reply
 
@@ -68,13 +73,15 @@ class CivitaiStore(Store):
         """A fresh signed URL, on the scheme the request came by."""
         base = self.world.base("civitai_cdn", request.scheme)
         if kind == "b2":
-            target = (f"/file/civitai-modelfiles/model/{item.number}/{quote(name)}?exp={int((time.time() + life_s) * 1000)}&{EPOCH}={self.world.epoch}"
-                      f"&b2ContentDisposition=attachment%3B+filename%3D%22{quote(name)}%22")
+            target = (f"/file/civitai-modelfiles/model/{item.number}/{quote(name)}?exp={int((time.time() + life_s) * 1000)}"
+                      f"&{EPOCH}={self.world.epoch}&b2ContentDisposition=attachment%3B+filename%3D%22{quote(name)}%22")
             return base + signing.sealed(SEAL, target, "Authorization")
         path = f"/civitai-delivery-worker-prod/model/{item.number}/{quote(name)}"
-        extra = [("response-content-disposition", f'attachment; filename="{name}"'), ("x-id", "GetObject"), (EPOCH, str(self.world.epoch))]
-        host = base.partition("://")[2]
-        return f"{base}{path}?" + signing.presign("GET", host, path, extra, R2_ACCESS, R2_SECRET, R2_REGION, life_s, time.time())
+        extra = [("response-content-disposition", f'attachment; filename="{name}"'), ("x-id", "GetObject"),
+                 (EPOCH, str(self.world.epoch))]
+        host, now = base.partition("://")[2], time.time()
+        query = signing.presign("GET", host, path, extra, R2_ACCESS, R2_SECRET, R2_REGION, life_s, now)
+        return f"{base}{path}?{query}"
 
     def handle(self, request):
         found = re.match(r"/(civitai-delivery-worker-prod|file/civitai-modelfiles)/model/(\d+)/", request.path)
@@ -100,9 +107,9 @@ class CivitaiStore(Store):
         return None if request.param(EPOCH) == str(self.world.epoch) else EXPIRED["r2"]()
 
     def _judge_b2(self, request):
-        bad = Reply(403, '{"code": "unauthorized", "message": "", "status": 403}', content_type="application/json")
-        if request.header("authorization") or request.method != "GET" or not signing.is_sealed(SEAL, request.target, "Authorization"):
-            return bad
+        is_signed = request.method == "GET" and signing.is_sealed(SEAL, request.target, "Authorization")
+        if request.header("authorization") or not is_signed:
+            return b2_error(403, "unauthorized")
         is_fresh = request.param(EPOCH) == str(self.world.epoch) and time.time() * 1000 < int(request.param("exp"))
         return None if is_fresh else EXPIRED["b2"]()
 
@@ -112,8 +119,9 @@ class HuggingFaceStore(Store):
 
     def url(self, request, item, life_s):
         name = quote(item.name.rpartition("/")[2])
-        target = (f"/xet-bridge-us/{item.number}/{item.sha256()}?response-content-disposition=inline%3B+filename*%3DUTF-8%27%27{name}%3B"
-                  f"&Expires={time.time() + life_s:.3f}&Policy=eyJTdGF0ZW1lbnQiOltdfQ__&Key-Pair-Id=K2L8F4GPSG1IFC&{EPOCH}={self.world.epoch}")
+        target = (f"/xet-bridge-us/{item.number}/{item.sha256()}"
+                  f"?response-content-disposition=inline%3B+filename*%3DUTF-8%27%27{name}%3B&Expires={time.time() + life_s:.3f}"
+                  f"&Policy=eyJTdGF0ZW1lbnQiOltdfQ__&Key-Pair-Id=K2L8F4GPSG1IFC&{EPOCH}={self.world.epoch}")
         return self.world.base("huggingface_cdn", request.scheme) + signing.sealed(SEAL, target)
 
     def handle(self, request):

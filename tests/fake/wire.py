@@ -176,6 +176,8 @@ class Connection:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         set_timeouts(raw, IDLE_S)
         if raw.recv(1, socket.MSG_PEEK) == b"\x16":  # a TLS handshake
+            if self.listener.tls is None:
+                raise ValueError("no TLS here")
             self.scheme = "https"
             self.socket = self.listener.tls.wrap_socket(raw, server_side=True)
 
