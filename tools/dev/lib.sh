@@ -35,6 +35,8 @@ build | package            | libmicrohttpd-dev | HTTP server
 build | package            | libssl-dev       | signatures of webhooks
 test  | package            | libcmocka-dev    | unit tests
 test  | command python3    | python3          | reads test results; an independent judge of JSON and PNG
+test  | command openssl    | openssl          | certificates of the fake model sources
+test  | command curl       | curl             | an independent client and signer, which judges the fakes
 test  | debian chromium    | chromium         | shows the playground
 test  | package            | python3-venv     | a place of its own for the runpod client, a judge of what is served
 check | command python3    | python3          | runs the checks in tools/lint
