@@ -1,5 +1,5 @@
-/* Every operation of the CPU back-end against the plain C reference: same inputs, awkward sizes,
- * f32 and bf16. */
+/* Every operation of the CPU and CUDA back-ends against the plain C reference: same inputs, awkward
+ * sizes, f32 and bf16. Results are written over NaNs, so that a value which nobody wrote is noticed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,9 +8,9 @@
 #include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/alloc.h"
-#include "support/amx.h"
 #include "tensor/ops.h"
 
 /* Largest error allowed, relative to the largest expected value: f32 sums in another order; bf16
@@ -18,7 +18,7 @@
 static const double F32_TOLERANCE = 2e-5, BF16_TOLERANCE = 1.0 / 128;
 
 typedef struct bench { /* the same problem on both back-ends */
-    tt_ops *ref, *cpu;
+    tt_ops *ref, *tested;
     tt_err err;
     uint64_t seed;
 } bench;
@@ -33,17 +33,21 @@ static void ok(bench *b, tt_status status) {
     assert_int_equal(status, TT_OK);
 }
 
-static bench open_bench(tt_dtype dtype, int threads) {
+static bench open_bench_on(tt_backend_kind kind, tt_dtype dtype, int threads) {
     bench b = {.seed = 42};
-    const tt_ops_options ref = {TT_BACKEND_REF, dtype, 0}, cpu = {TT_BACKEND_CPU, dtype, threads};
+    const tt_ops_options ref = {TT_BACKEND_REF, dtype, 0}, tested = {kind, dtype, threads};
     ok(&b, tt_ops_open(&ref, &b.ref, &b.err));
-    ok(&b, tt_ops_open(&cpu, &b.cpu, &b.err));
+    ok(&b, tt_ops_open(&tested, &b.tested, &b.err));
     return b;
+}
+
+static bench open_bench(tt_dtype dtype, int threads) {
+    return open_bench_on(TT_BACKEND_CPU, dtype, threads);
 }
 
 static void close_bench(bench *b) {
     tt_ops_close(b->ref);
-    tt_ops_close(b->cpu);
+    tt_ops_close(b->tested);
 }
 
 /* Random host values, already rounded to dtype so that both sides start equal. */
@@ -51,14 +55,14 @@ static float *random_host(bench *b, int64_t count, float offset) {
     float *v = tt_alloc((size_t)count * sizeof *v);
     for (int64_t i = 0; i < count; i++) {
         v[i] = next_value(b) + offset;
-        if (tt_ops_dtype(b->cpu) == TT_BF16) v[i] = tt_bf16_to_f32(tt_f32_to_bf16(v[i]));
+        if (tt_ops_dtype(b->tested) == TT_BF16) v[i] = tt_bf16_to_f32(tt_f32_to_bf16(v[i]));
     }
     return v;
 }
 
 static void *as_dtype(bench *b, const float *v, int64_t count) {
     void *out = tt_alloc((size_t)count * 4);
-    tt_convert(out, tt_ops_dtype(b->cpu), v, TT_F32, (size_t)count);
+    tt_convert(out, tt_ops_dtype(b->tested), v, TT_F32, (size_t)count);
     return out;
 }
 
@@ -83,6 +87,14 @@ static tt_tensor new_tensor(bench *b, tt_ops *ops, int64_t n, int64_t h, int64_t
     return t;
 }
 
+static void fill_with_nan(bench *b, tt_ops *ops, tt_tensor *y) {
+    int64_t count = tt_tensor_count(y);
+    float *host = tt_alloc((size_t)count * sizeof *host);
+    for (int64_t i = 0; i < count; i++) host[i] = NAN;
+    ok(b, tt_op_upload(ops, host, y, &b->err));
+    tt_free(host);
+}
+
 static float *run_on(bench *b, tt_ops *ops, problem *p, op_fn op) {
     int64_t count = p->n * p->out_h * p->out_w * p->out_c;
     float *out = tt_alloc((size_t)count * sizeof *out);
@@ -90,6 +102,7 @@ static float *run_on(bench *b, tt_ops *ops, problem *p, op_fn op) {
     for (int pass = 0; pass < 2; pass++) {
         tt_tensor x = new_tensor(b, ops, p->n, p->h, p->width, p->c, p->x);
         tt_tensor y = new_tensor(b, ops, p->n, p->out_h, p->out_w, p->out_c, NULL);
+        fill_with_nan(b, ops, &y);
         ok(b, op(b, ops, p, &x, &y));
         if (pass == 1) ok(b, tt_op_download(ops, &y, out, &b->err));
         tt_scratch_free(ops, &x);
@@ -111,8 +124,8 @@ static double largest_error(const float *a, const float *b, int64_t count) {
 }
 
 static void compare(bench *b, problem *p, op_fn op) {
-    float *expected = run_on(b, b->ref, p, op), *found = run_on(b, b->cpu, p, op);
-    double tolerance = tt_ops_dtype(b->cpu) == TT_F32 ? F32_TOLERANCE : BF16_TOLERANCE;
+    float *expected = run_on(b, b->ref, p, op), *found = run_on(b, b->tested, p, op);
+    double tolerance = tt_ops_dtype(b->tested) == TT_F32 ? F32_TOLERANCE : BF16_TOLERANCE;
     double error = largest_error(found, expected, p->n * p->out_h * p->out_w * p->out_c);
     if (error > tolerance)
         print_error("[%d,%d,%d,%d] -> [%d,%d,%d]: error %g\n", (int)p->n, (int)p->h, (int)p->width,
@@ -130,8 +143,7 @@ static void free_problem(problem *p) {
     tt_free(p->bias);
 }
 
-/* Runs body for f32 with 1 and 3 threads, and bf16 where this CPU can. */
-static void on_each(void (*body)(bench *)) {
+static void on_cpu(void (*body)(bench *)) {
     for (int threads = 1; threads <= 3; threads += 2) {
         bench b = open_bench(TT_F32, threads);
         body(&b);
@@ -144,6 +156,29 @@ static void on_each(void (*body)(bench *)) {
     bench b = open_bench(TT_BF16, 2);
     body(&b);
     close_bench(&b);
+}
+
+static void on_cuda(void (*body)(bench *)) {
+    if (!tt_has_cuda()) skip();
+    for (int bf16 = 0; bf16 <= 1; bf16++) {
+        bench b = open_bench_on(TT_BACKEND_CUDA, bf16 ? TT_BF16 : TT_F32, 1);
+        body(&b);
+        close_bench(&b);
+    }
+}
+
+/* A case of the table below: runs its body on the CPU, for f32 with 1 and 3 threads and bf16 where this CPU can; on a GPU in
+ * both. */
+typedef struct body_case {
+    void (*body)(bench *);
+} body_case;
+
+static void on_the_cpu(void **state) {
+    on_cpu(((const body_case *)*state)->body);
+}
+
+static void on_a_gpu(void **state) {
+    on_cuda(((const body_case *)*state)->body);
 }
 
 /* ---- products
@@ -198,11 +233,6 @@ static void linear_body(bench *b) {
     try_linear(b, 19, 48, 32, TT_ACT_RELU, false, false, false);
 }
 
-static void linear_matches_the_reference(void **state) {
-    (void)state;
-    on_each(linear_body);
-}
-
 static tt_status run_conv(bench *b, tt_ops *ops, problem *p, tt_tensor *x, tt_tensor *y) {
     tt_weight *w;
     void *plain = as_dtype(b, p->w, p->c * p->out_c * p->conv.kernel * p->conv.kernel);
@@ -233,11 +263,6 @@ static void conv_body(bench *b) {
     try_conv(b, 2, 6, 6, (tt_conv_shape){96, 160, 1, 1, 0, 0, 0, 0}, true);
     try_conv(b, 1, 16, 16, (tt_conv_shape){4, 320, 3, 1, 1, 1, 1, 1}, false);
     try_conv(b, 1, 1, 1, (tt_conv_shape){8, 8, 3, 1, 1, 1, 1, 1}, false);
-}
-
-static void conv_matches_the_reference(void **state) {
-    (void)state;
-    on_each(conv_body);
 }
 
 /* ---- norms
@@ -277,11 +302,6 @@ static void group_norm_body(bench *b) {
     try_group_norm(b, 1, 24, 24, 40, 8, false, false, 100); /* a common offset: no cancellation */
 }
 
-static void group_norm_matches_the_reference(void **state) {
-    (void)state;
-    on_each(group_norm_body);
-}
-
 static tt_status run_layer_norm(bench *b, tt_ops *ops, problem *p, tt_tensor *x, tt_tensor *y) {
     tt_weight *w;
     ok(b, tt_weight_norm(ops, p->w, p->bias, p->c, &w, &b->err));
@@ -301,11 +321,6 @@ static void layer_norm_body(bench *b) {
         compare(b, &p, run_layer_norm);
         free_problem(&p);
     }
-}
-
-static void layer_norm_matches_the_reference(void **state) {
-    (void)state;
-    on_each(layer_norm_body);
 }
 
 /* ---- attention
@@ -356,22 +371,14 @@ static void attention_body(bench *b) {
     try_attention(b, 1, 1, 1, 1, 8, false);
 }
 
-static void attention_matches_the_reference(void **state) {
-    (void)state;
-    on_each(attention_body);
-}
-
 /* Scores so large that e^score overflows: the running maximum must carry them. */
-static void attention_survives_large_scores(void **state) {
-    (void)state;
-    bench b = open_bench(TT_F32, 2);
+static void large_scores_body(bench *b) {
     problem p = {.n = 1, .h = 1, .width = 200, .c = 3 * 16, .out_h = 1, .out_w = 200, .out_c = 16};
     p.attention = (tt_attention){.heads = 1, .head_dim = 16};
-    p.x = random_host(&b, p.width * p.c, 0);
+    p.x = random_host(b, p.width * p.c, 0);
     for (int64_t i = 0; i < p.width * p.c; i++) p.x[i] *= 12;
-    compare(&b, &p, run_attention);
+    compare(b, &p, run_attention);
     free_problem(&p);
-    close_bench(&b);
 }
 
 /* ---- the rest
@@ -387,35 +394,204 @@ static void activate_body(bench *b) {
         p.epilogue.act = (tt_activation)act;
         p.x = random_host(b, 165, 0);
         for (int i = 0; i < 165; i++) p.x[i] *= 30;
-        if (tt_ops_dtype(b->cpu) == TT_F32) p.x[0] = -1000, p.x[1] = 1000;
+        if (tt_ops_dtype(b->tested) == TT_F32) p.x[0] = -1000, p.x[1] = 1000;
         compare(b, &p, run_activate);
         free_problem(&p);
     }
 }
 
-static void activations_match_the_reference(void **state) {
-    (void)state;
-    on_each(activate_body);
+static tt_status run_upsample(bench *b, tt_ops *ops, problem *p, tt_tensor *x, tt_tensor *y) {
+    (void)p;
+    return tt_op_upsample(ops, x, y, &b->err);
 }
 
-static void upsampling_takes_the_nearest_source(void **state) {
-    (void)state;
-    bench b = open_bench(TT_F32, 1);
+static void upsample_body(bench *b) {
     const float host[6] = {1, 2, 3, 4, 5, 6}; /* 2 x 3 */
     const float expected[15] = {1, 1, 2, 2, 3, 1, 1, 2, 2, 3, 4, 4, 5, 5, 6};
-    float out[15];
-    tt_ops_plan_begin(b.cpu);
-    for (int pass = 0; pass < 2; pass++) {
-        tt_tensor x = new_tensor(&b, b.cpu, 1, 2, 3, 1, host);
-        tt_tensor y = new_tensor(&b, b.cpu, 1, 3, 5, 1, NULL);
-        ok(&b, tt_op_upsample(b.cpu, &x, &y, &b.err));
-        ok(&b, tt_op_download(b.cpu, &y, out, &b.err));
-        tt_scratch_free(b.cpu, &x);
-        tt_scratch_free(b.cpu, &y);
-        if (pass == 0) ok(&b, tt_ops_plan_end(b.cpu, &b.err));
-    }
+    problem p = {.n = 1, .h = 2, .width = 3, .c = 1, .out_h = 3, .out_w = 5, .out_c = 1};
+    p.x = (float *)(uintptr_t)host;
+    float *out = run_on(b, b->tested, &p, run_upsample);
     assert_memory_equal(out, expected, sizeof expected);
+    tt_free(out);
+    const int64_t widths[] = {1, 5, 8, 64};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        p = (problem){.n = 2, .h = 5, .width = 7, .c = widths[i], .out_h = 10, .out_w = 13};
+        p.out_c = p.c;
+        p.x = random_host(b, p.n * p.h * p.width * p.c, 0);
+        compare(b, &p, run_upsample);
+        free_problem(&p);
+    }
+}
+
+static tt_status run_concat(bench *b, tt_ops *ops, problem *p, tt_tensor *x, tt_tensor *y) {
+    tt_tensor second = new_tensor(b, ops, x->n, x->h, x->w, y->c - x->c, p->second);
+    tt_status status = tt_op_concat(ops, x, &second, y, &b->err);
+    tt_scratch_free(ops, &second);
+    return status;
+}
+
+static void concat_body(bench *b) {
+    const int64_t widths[][2] = {{1, 2}, {8, 16}, {12, 4}, {320, 640}};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        problem p = {.n = 2, .h = 3, .width = 5, .c = widths[i][0], .out_h = 3, .out_w = 5};
+        p.out_c = p.c + widths[i][1];
+        p.x = random_host(b, 30 * p.c, 0);
+        p.second = random_host(b, 30 * widths[i][1], 0);
+        compare(b, &p, run_concat);
+        free_problem(&p);
+    }
+}
+
+enum { VOCABULARY = 23, POSITIONS = 9 };
+
+/* x is not read: the rows come from the table in w and the positions in `second`. */
+static tt_status run_embed(bench *b, tt_ops *ops, problem *p, tt_tensor *x, tt_tensor *y) {
+    (void)x;
+    int32_t ids[2 * POSITIONS];
+    tt_weight *table, *positions;
+    for (int i = 0; i < 2 * POSITIONS; i++) ids[i] = i * 5 % VOCABULARY;
+    void *plain = as_dtype(b, p->w, VOCABULARY * p->c),
+         *places = as_dtype(b, p->second, POSITIONS * p->c);
+    ok(b, tt_weight_embedding(ops, plain, VOCABULARY, p->c, &table, &b->err));
+    ok(b, tt_weight_embedding(ops, places, POSITIONS, p->c, &positions, &b->err));
+    tt_status status = tt_op_embed(ops, table, positions, ids, y, &b->err);
+    tt_free(plain);
+    tt_free(places);
+    tt_weight_free(ops, table);
+    tt_weight_free(ops, positions);
+    return status;
+}
+
+static void embed_body(bench *b) {
+    problem p = {
+        .n = 2, .h = 1, .width = POSITIONS, .c = 13, .out_h = 1, .out_w = POSITIONS, .out_c = 13};
+    p.x = random_host(b, 2 * POSITIONS * p.c, 0);
+    p.w = random_host(b, VOCABULARY * p.c, 0);
+    p.second = random_host(b, POSITIONS * p.c, 0);
+    compare(b, &p, run_embed);
+    free_problem(&p);
+}
+
+/* ---- what only a GPU has: paths that begin at SDXL's widths, and work that runs on after the call --------- */
+
+static void sdxl_widths_body(bench *b) {
+    try_linear(b, 154, 2048, 640, TT_ACT_NONE, false, false, false);
+    try_linear(b, 256, 320, 1280, TT_ACT_NONE, true, true, false);
+    try_linear(b, 2, 1280, 1280, TT_ACT_SILU, true, false, false);
+    try_conv(b, 2, 16, 16, (tt_conv_shape){320, 320, 3, 1, 1, 1, 1, 1}, true);
+    try_conv(b, 1, 16, 16, (tt_conv_shape){64, 128, 3, 2, 1, 1, 1, 1}, false);
+    try_conv(b, 1, 17, 33, (tt_conv_shape){128, 64, 3, 2, 0, 0, 1, 1}, false);
+    try_group_norm(b, 2, 16, 16, 320, 32, true, true, 0);
+    try_group_norm(b, 1, 33, 31, 960, 32, true, true, 0);
+    try_group_norm(b, 2, 12, 12, 2560, 32, true, false, 0);
+    try_attention(b, 2, 256, 0, 5, 64, false);
+    try_attention(b, 2, 200, 77, 5, 64, false);
+    try_attention(b, 1, 333, 0, 3, 128, true);
+    try_attention(b, 1, 600, 0, 1, 512, false);
+}
+
+/* The result of one operation is the residual and the place of the next, as in a resnet with a shortcut. */
+static tt_status run_residual_in_place(bench *b, tt_ops *ops, problem *p, tt_tensor *x,
+                                       tt_tensor *y) {
+    tt_weight *w;
+    void *plain = as_dtype(b, p->w, p->c * p->out_c * 9);
+    ok(b, tt_weight_conv(ops, plain, p->bias, &p->conv, &w, &b->err));
+    tt_free(plain);
+    tt_status status = tt_op_conv(ops, w, x, NULL, y, &b->err);
+    if (status == TT_OK) status = tt_op_conv(ops, w, x, &(tt_epilogue){.add = y}, y, &b->err);
+    tt_weight_free(ops, w);
+    return status;
+}
+
+static void residual_in_place_body(bench *b) {
+    problem p = {.n = 1, .h = 9, .width = 7, .c = 16, .out_h = 9, .out_w = 7, .out_c = 24};
+    p.conv = (tt_conv_shape){24, 16, 3, 1, 1, 1, 1, 1};
+    p.x = random_host(b, 63 * p.c, 0);
+    p.w = random_host(b, p.c * p.out_c * 9, 0);
+    p.bias = random_host(b, p.out_c, 0);
+    compare(b, &p, run_residual_in_place);
+    free_problem(&p);
+}
+
+static void same_from_run_to_run(bench *b, problem *p, op_fn op) {
+    float *first = run_on(b, b->tested, p, op), *second = run_on(b, b->tested, p, op);
+    assert_memory_equal(first, second,
+                        (size_t)(p->n * p->out_h * p->out_w * p->out_c) * sizeof *first);
+    tt_free(first);
+    tt_free(second);
+    free_problem(p);
+}
+
+static void repetition_body(bench *b) {
+    problem conv = {.n = 2, .h = 32, .width = 32, .c = 320, .out_h = 32, .out_w = 32, .out_c = 64};
+    conv.conv = (tt_conv_shape){64, 320, 3, 1, 1, 1, 1, 1};
+    conv.x = random_host(b, 2048 * conv.c, 0);
+    conv.w = random_host(b, conv.c * conv.out_c * 9, 0);
+    same_from_run_to_run(b, &conv, run_conv);
+    problem norm = {.n = 2, .h = 64, .width = 64, .c = 320, .out_h = 64, .out_w = 64, .out_c = 320};
+    norm.norm = (tt_group_norm){.groups = 32, .eps = 1e-5f, .silu = true};
+    norm.x = random_host(b, 8192 * norm.c, 0);
+    norm.w = random_host(b, norm.c, 1);
+    norm.bias = random_host(b, norm.c, 0);
+    same_from_run_to_run(b, &norm, run_group_norm);
+    problem linear = {.n = 1, .h = 1, .width = 77, .c = 5120, .out_h = 1, .out_w = 77, .out_c = 64};
+    linear.x = random_host(b, 77 * linear.c, 0);
+    linear.w = random_host(b, linear.c * linear.out_c, 0);
+    same_from_run_to_run(b, &linear, run_linear);
+}
+
+/* Times are the GPU's: a product takes longer there than its call. */
+static void cuda_measures_its_own_time(void **state) {
+    (void)state;
+    if (!tt_has_cuda()) skip();
+    bench b = open_bench_on(TT_BACKEND_CUDA, TT_BF16, 1);
+    tt_ops_times_reset(b.tested);
+    problem p = {
+        .n = 1, .h = 1, .width = 4096, .c = 1024, .out_h = 1, .out_w = 4096, .out_c = 1024};
+    p.x = random_host(&b, p.width * p.c, 0);
+    p.w = random_host(&b, p.c * p.out_c, 0);
+    tt_free(run_on(&b, b.tested, &p, run_linear));
+    const tt_op_time *linear = &tt_ops_times(b.tested)[0];
+    assert_string_equal(linear->name, "linear");
+    assert_int_equal(linear->calls, 1);
+    assert_true(linear->us > 0);
+    free_problem(&p);
     close_bench(&b);
+}
+
+/* All memory comes back: weights, scratch, request tensors. */
+static void cuda_gives_all_memory_back(void **state) {
+    (void)state;
+    if (!tt_has_cuda()) skip();
+    bench b = open_bench_on(TT_BACKEND_CUDA, TT_F32, 1);
+    size_t before = tt_ops_memory_left(b.tested);
+    assert_true(before > 0);
+    tt_tensor t;
+    ok(&b, tt_request_tensor_new(b.tested, 1, 1024, 1024, 16, &t, &b.err));
+    assert_true(tt_ops_memory_left(b.tested) < before);
+    tt_request_tensor_free(b.tested, &t);
+    ok(&b, tt_request_tensor_new(b.tested, 1, 1, 1, 1, &t, &b.err));
+    tt_request_tensor_free(b.tested, &t);
+    size_t most = (size_t)1 << 50;
+    assert_int_equal(
+        tt_request_tensor_new(b.tested, (int64_t)(most >> 20), 1024, 1024, 1, &t, &b.err),
+        TT_E_NOMEM);
+    assert_int_equal(tt_ops_weight_bytes(b.tested), 0);
+    close_bench(&b);
+}
+
+static void cuda_says_why_it_cannot_be_opened(void **state) {
+    (void)state;
+    tt_ops *ops;
+    tt_err err;
+    const tt_ops_options options = {TT_BACKEND_CUDA, TT_F32, 1};
+    if (tt_ops_open(&options, &ops, &err) == TT_OK) {
+        tt_ops_close(ops);
+        skip();
+    }
+    assert_null(ops);
+    assert_true(strstr(err.message, "CUDA") != NULL || strstr(err.message, "GPU") != NULL ||
+                strstr(err.message, "libcublasLt") != NULL);
 }
 
 /* The same bytes whatever the number of threads, at sizes where libraries like to split sums. */
@@ -423,13 +599,9 @@ static void same_bytes(problem *p, op_fn op, tt_dtype dtype) {
     float *first = NULL;
     for (int threads = 1; threads <= 3; threads++) {
         bench b = open_bench(dtype, threads);
-        float *out = run_on(&b, b.cpu, p, op);
+        float *out = run_on(&b, b.tested, p, op);
         size_t bytes = (size_t)(p->n * p->out_h * p->out_w * p->out_c) * sizeof *out;
-        if (first && (dtype == TT_F32 || !tt_has_amx()))
-            assert_memory_equal(out, first, bytes);
-        else if (first)
-            assert_true(largest_error(out, first, (int64_t)(bytes / sizeof *out)) <=
-                        BF16_TOLERANCE);
+        if (first) assert_memory_equal(out, first, bytes);
         if (first) tt_free(out);
         if (!first) first = out;
         close_bench(&b);
@@ -458,7 +630,7 @@ static void results_do_not_depend_on_threads(void **state) {
                          .out_c = c_out};
             p.x = random_host(&b, rows * c_in, 0);
             p.w = random_host(&b, c_in * c_out, 0);
-            same_bytes(&p, run_linear, tt_ops_dtype(b.cpu));
+            same_bytes(&p, run_linear, tt_ops_dtype(b.tested));
             free_problem(&p);
         }
         for (size_t i = 0; i < sizeof convs / sizeof *convs; i++) {
@@ -468,7 +640,7 @@ static void results_do_not_depend_on_threads(void **state) {
             p.out_w = p.width / p.conv.stride;
             p.x = random_host(&b, p.n * p.h * p.width * p.c, 0);
             p.w = random_host(&b, p.c * p.out_c * 9, 0);
-            same_bytes(&p, run_conv, tt_ops_dtype(b.cpu));
+            same_bytes(&p, run_conv, tt_ops_dtype(b.tested));
             free_problem(&p);
         }
         close_bench(&b);
@@ -481,10 +653,10 @@ static void wrong_shapes_get_a_sentence(void **state) {
     float w[6] = {0};
     tt_weight *weight;
     tt_tensor x = {.dtype = TT_F32, .n = 1, .h = 1, .w = 4, .c = 5};
-    ok(&b, tt_weight_linear(b.cpu, w, NULL, 2, 3, &weight, &b.err));
-    assert_int_equal(tt_op_linear(b.cpu, weight, &x, NULL, &x, &b.err), TT_E_INTERNAL);
+    ok(&b, tt_weight_linear(b.tested, w, NULL, 2, 3, &weight, &b.err));
+    assert_int_equal(tt_op_linear(b.tested, weight, &x, NULL, &x, &b.err), TT_E_INTERNAL);
     assert_string_equal(b.err.message, "linear: x is [1, 1, 4, 5], expected [1, 1, 4, 3]");
-    tt_weight_free(b.cpu, weight);
+    tt_weight_free(b.tested, weight);
     close_bench(&b);
 }
 
@@ -494,15 +666,15 @@ static void scratch_refuses_what_was_not_planned(void **state) {
     (void)state;
     bench b = open_bench(TT_F32, 1);
     tt_tensor a, c;
-    tt_ops_plan_begin(b.cpu);
-    ok(&b, tt_scratch_new(b.cpu, 1, 1, 1, 100, &a, &b.err));
-    tt_scratch_free(b.cpu, &a);
-    ok(&b, tt_ops_plan_end(b.cpu, &b.err));
-    assert_true(tt_ops_scratch_bytes(b.cpu) >= 400);
-    ok(&b, tt_scratch_new(b.cpu, 1, 1, 1, 100, &a, &b.err));
-    assert_int_equal(tt_scratch_new(b.cpu, 1, 1, 1, 100, &c, &b.err), TT_E_NOMEM);
-    tt_scratch_reset(b.cpu);
-    ok(&b, tt_scratch_new(b.cpu, 1, 1, 1, 100, &a, &b.err));
+    tt_ops_plan_begin(b.tested);
+    ok(&b, tt_scratch_new(b.tested, 1, 1, 1, 100, &a, &b.err));
+    tt_scratch_free(b.tested, &a);
+    ok(&b, tt_ops_plan_end(b.tested, &b.err));
+    assert_true(tt_ops_scratch_bytes(b.tested) >= 400);
+    ok(&b, tt_scratch_new(b.tested, 1, 1, 1, 100, &a, &b.err));
+    assert_int_equal(tt_scratch_new(b.tested, 1, 1, 1, 100, &c, &b.err), TT_E_NOMEM);
+    tt_scratch_reset(b.tested);
+    ok(&b, tt_scratch_new(b.tested, 1, 1, 1, 100, &a, &b.err));
     close_bench(&b);
 }
 
@@ -527,19 +699,44 @@ static void failed_allocations_are_errors_not_crashes(void **state) {
 }
 
 int main(void) {
+    static body_case linear = {linear_body}, conv = {conv_body}, group_norm = {group_norm_body},
+                     layer_norm = {layer_norm_body}, attention = {attention_body},
+                     large_scores = {large_scores_body}, activations = {activate_body},
+                     upsample = {upsample_body}, concat = {concat_body}, embed = {embed_body},
+                     residual = {residual_in_place_body}, sdxl_widths = {sdxl_widths_body},
+                     repetition = {repetition_body};
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear_matches_the_reference),
-        cmocka_unit_test(conv_matches_the_reference),
-        cmocka_unit_test(group_norm_matches_the_reference),
-        cmocka_unit_test(layer_norm_matches_the_reference),
-        cmocka_unit_test(attention_matches_the_reference),
-        cmocka_unit_test(attention_survives_large_scores),
-        cmocka_unit_test(activations_match_the_reference),
-        cmocka_unit_test(upsampling_takes_the_nearest_source),
+        {"linear_matches_the_reference", on_the_cpu, NULL, NULL, &linear},
+        {"conv_matches_the_reference", on_the_cpu, NULL, NULL, &conv},
+        {"group_norm_matches_the_reference", on_the_cpu, NULL, NULL, &group_norm},
+        {"layer_norm_matches_the_reference", on_the_cpu, NULL, NULL, &layer_norm},
+        {"attention_matches_the_reference", on_the_cpu, NULL, NULL, &attention},
+        {"attention_survives_large_scores", on_the_cpu, NULL, NULL, &large_scores},
+        {"activations_match_the_reference", on_the_cpu, NULL, NULL, &activations},
+        {"upsampling_takes_the_nearest_source", on_the_cpu, NULL, NULL, &upsample},
+        {"concat_matches_the_reference", on_the_cpu, NULL, NULL, &concat},
+        {"embed_matches_the_reference", on_the_cpu, NULL, NULL, &embed},
+        {"a_residual_may_be_the_result", on_the_cpu, NULL, NULL, &residual},
         cmocka_unit_test(results_do_not_depend_on_threads),
         cmocka_unit_test(wrong_shapes_get_a_sentence),
         cmocka_unit_test(scratch_refuses_what_was_not_planned),
         cmocka_unit_test(failed_allocations_are_errors_not_crashes),
+        {"cuda_linear_matches_the_reference", on_a_gpu, NULL, NULL, &linear},
+        {"cuda_conv_matches_the_reference", on_a_gpu, NULL, NULL, &conv},
+        {"cuda_group_norm_matches_the_reference", on_a_gpu, NULL, NULL, &group_norm},
+        {"cuda_layer_norm_matches_the_reference", on_a_gpu, NULL, NULL, &layer_norm},
+        {"cuda_attention_matches_the_reference", on_a_gpu, NULL, NULL, &attention},
+        {"cuda_attention_survives_large_scores", on_a_gpu, NULL, NULL, &large_scores},
+        {"cuda_activations_match_the_reference", on_a_gpu, NULL, NULL, &activations},
+        {"cuda_upsampling_takes_the_nearest_source", on_a_gpu, NULL, NULL, &upsample},
+        {"cuda_concat_matches_the_reference", on_a_gpu, NULL, NULL, &concat},
+        {"cuda_embed_matches_the_reference", on_a_gpu, NULL, NULL, &embed},
+        {"cuda_residual_may_be_the_result", on_a_gpu, NULL, NULL, &residual},
+        {"cuda_matches_the_reference_at_sdxl_widths", on_a_gpu, NULL, NULL, &sdxl_widths},
+        {"cuda_results_do_not_change_from_run_to_run", on_a_gpu, NULL, NULL, &repetition},
+        cmocka_unit_test(cuda_measures_its_own_time),
+        cmocka_unit_test(cuda_gives_all_memory_back),
+        cmocka_unit_test(cuda_says_why_it_cannot_be_opened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

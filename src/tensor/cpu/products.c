@@ -1,6 +1,7 @@
-/* Matrix products and convolutions of the CPU back-end.
+/* Matrix products and convolutions of the CPU back-end: bf16 by kernels of our own (gemm.h) where the CPU multiplies bf16, all
+ * else by oneDNN. A weight says by whom it was packed: `packed` is oneDNN's description.
  *
- * A weight is packed once, in the layout oneDNN prefers for a middle-sized problem; primitives for
+ * oneDNN packs a weight once, in the layout it prefers for a middle-sized problem; primitives for
  * the sizes that occur are described at first use (in rehearsal), compiled before they run, and kept in a table
  * keyed by everything that went into them. A 1x1 convolution without stride or padding is a matrix product in NHWC, and
  * is packed as one. */
@@ -8,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "tensor/cpu/cpu.h"
+#include "tensor/cpu/gemm.h"
 
 /* The problem size for which layouts are chosen: rows of a product, rows and columns of a picture.
  */
@@ -128,8 +130,14 @@ static tt_status pack(tt_ops *ops, tt_weight *w, const tt_dnn_spec *spec, const 
     return TT_OK;
 }
 
+/* NULL: oneDNN. */
+static const tt_gemm_kernels *own_kernels(tt_ops *ops) {
+    return ops->dtype == TT_BF16 ? tt__gemm_kernels(&tt__cpu_state(ops)->features) : NULL;
+}
+
 tt_status tt__cpu_pack_linear(tt_ops *ops, tt_weight *w, const void *plain, tt_err *err) {
     tt_dnn_spec spec;
+    if (own_kernels(ops)) return tt__gemm_pack_linear(ops, w, plain, err);
     product_spec(ops, w, TYPICAL_ROWS, &spec);
     return pack(ops, w, &spec, plain, err);
 }
@@ -142,6 +150,7 @@ static bool is_product(const tt_conv_shape *s) {
 tt_status tt__cpu_pack_conv(tt_ops *ops, tt_weight *w, const void *plain, tt_err *err) {
     tt_dnn_spec spec;
     if (is_product(&w->conv)) return tt__cpu_pack_linear(ops, w, plain, err);
+    if (own_kernels(ops)) return tt__gemm_pack_conv(ops, w, plain, err);
     conv_spec(ops, w, 1, TYPICAL_SIDE, TYPICAL_SIDE, &spec);
     return pack(ops, w, &spec, plain, err);
 }
@@ -195,6 +204,7 @@ static tt_status run(tt_ops *ops, const tt_dnn_spec *spec, const tt_weight *w, c
 tt_status tt__cpu_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x, const tt_epilogue *e,
                          tt_tensor *y, tt_err *err) {
     tt_dnn_spec spec;
+    if (!w->packed) return tt__gemm_linear(ops, own_kernels(ops), w, x, e, y, err);
     product_spec(ops, w, tt_tensor_rows(x), &spec);
     spec_epilogue(e, &spec);
     return run(ops, &spec, w, x, e, y, err);
@@ -204,6 +214,7 @@ tt_status tt__cpu_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x, cons
                        tt_tensor *y, tt_err *err) {
     tt_dnn_spec spec;
     if (is_product(&w->conv)) return tt__cpu_linear(ops, w, x, e, y, err);
+    if (!w->packed) return tt__gemm_conv(ops, own_kernels(ops), w, x, e, y, err);
     conv_spec(ops, w, x->n, x->h, x->w, &spec);
     spec_epilogue(e, &spec);
     if (e->add && e->add->data != y->data && !ops->scratch.measuring)

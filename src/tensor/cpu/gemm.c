@@ -1,0 +1,371 @@
+/* See gemm.h: packs weights and inputs, divides the work, and calls a kernel block by block.
+ *
+ * The outputs of a layer are lines of positions: a convolution's are rows of the picture, one picture after the other; a
+ * product's are 16 rows each. They are done in strips of lines. For each strip all threads pack the inputs it needs, padding
+ * included, then each takes a rectangle of (positions x columns) and walks it so that about 1 MB of packed inputs stay in its L2 while
+ * panels of weights pass by, each read from memory once per megabyte. Big strips make that cheap, and a limit keeps scratch small beside the
+ * activations: a convolution is never unfolded as a whole.
+ *
+ * Packing costs one copy of the inputs, and pays: a tile is then 16 lines in a row instead of 16 places far apart, often in the same
+ * cache set; the product's remainder of channels and the convolution's border need no special case. */
+#include "tensor/cpu/gemm.h"
+
+#include <omp.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+enum {
+    STRIP_BYTES = 8 << 20, /* packed inputs at once: eight times what a core's L2 holds */
+    L2_BYTES =
+        1
+        << 20, /* of packed inputs that panels pass by; the smallest L2 here has 1 MB (Zen 4) or 2 MB */
+};
+
+const tt_gemm_kernels *tt__gemm_kernels(const tt_cpu_features *features) {
+#if defined(__x86_64__)
+    if (features->amx_bf16) return &tt__gemm_amx;
+    if (features->avx512_bf16) return &tt__gemm_avx512;
+#endif
+    (void)features;
+    return NULL;
+}
+
+static int64_t ceil_div(int64_t n, int64_t by) {
+    return (n + by - 1) / by;
+}
+
+static int64_t at_most(int64_t n, int64_t most) {
+    return n < most ? n : most;
+}
+
+static int64_t at_least(int64_t n, int64_t least) {
+    return n > least ? n : least;
+}
+
+/* ---- weights ---------------------------------------------------------------------------------------- */
+
+/* A tile of weights as rows of columns: what a checkpoint has. */
+typedef uint16_t plain_tile[TT_GEMM_TILE][TT_GEMM_DEPTH];
+
+static void store_tile(plain_tile plain, char *to) {
+    for (int pair = 0; pair < TT_GEMM_DEPTH / 2; pair++)
+        for (int column = 0; column < TT_GEMM_TILE; column++, to += 2 * sizeof plain[0][0])
+            memcpy(to, &plain[column][2 * (size_t)pair], 2 * sizeof plain[0][0]);
+}
+
+/* Inputs first_in.. of columns first_out.. for one tap: plain[(column * n_in + input) * taps + tap]. */
+static void load_tile(const tt_weight *w, int taps, int tap, int64_t first_out, int64_t first_in,
+                      const uint16_t *from, plain_tile plain) {
+    int64_t columns = at_most(w->n_out - first_out, TT_GEMM_TILE);
+    int64_t inputs = at_most(w->n_in - first_in, TT_GEMM_DEPTH);
+    if (columns < TT_GEMM_TILE || inputs < TT_GEMM_DEPTH) memset(plain, 0, sizeof(plain_tile));
+    for (int64_t column = 0; column < columns; column++) {
+        const uint16_t *row = from + ((first_out + column) * w->n_in + first_in) * taps + tap;
+        if (taps == 1)
+            memcpy(plain[column], row, (size_t)inputs * sizeof *row);
+        else
+            for (int64_t i = 0; i < inputs; i++) plain[column][i] = row[i * taps];
+    }
+}
+
+static int64_t panel_bytes(const tt_weight *w, int taps) {
+    return ceil_div(w->n_in, TT_GEMM_DEPTH) * taps * TT_GEMM_TILE_BYTES;
+}
+
+static tt_status pack(tt_ops *ops, tt_weight *w, int taps, const void *from, tt_err *err) {
+    int64_t panels = ceil_div(w->n_out, TT_GEMM_TILE);
+    size_t bytes = 0;
+    if (!tt_mul_size((size_t)panels, (size_t)panel_bytes(w, taps), &bytes))
+        return tt_fail_nomem(err, "a weight", SIZE_MAX);
+    char *to = tt_alloc_aligned(bytes);
+    if (!to) return tt_fail_nomem(err, "a weight", bytes);
+    w->data = to;
+    w->size_bytes += bytes;
+    ops->weight_bytes += bytes;
+    plain_tile plain;
+    for (int64_t panel = 0; panel < panels; panel++)
+        for (int64_t i = 0; i < w->n_in; i += TT_GEMM_DEPTH)
+            for (int tap = 0; tap < taps; tap++, to += TT_GEMM_TILE_BYTES) {
+                load_tile(w, taps, tap, panel * TT_GEMM_TILE, i, from, plain);
+                store_tile(plain, to);
+            }
+    return TT_OK;
+}
+
+tt_status tt__gemm_pack_linear(tt_ops *ops, tt_weight *w, const void *plain, tt_err *err) {
+    return pack(ops, w, 1, plain, err);
+}
+
+tt_status tt__gemm_pack_conv(tt_ops *ops, tt_weight *w, const void *plain, tt_err *err) {
+    return pack(ops, w, w->conv.kernel * w->conv.kernel, plain, err);
+}
+
+/* ---- one layer -------------------------------------------------------------------------------------- */
+
+typedef struct layer {
+    const tt_gemm_kernels *kernels;
+    tt_gemm_output output;
+    const char *weights;
+    const uint16_t *x;
+    int64_t c, chunks, panels, panel_bytes;
+    int taps;
+    int64_t tap_bytes[TT_GEMM_TAPS];
+    /* The input: pictures of h x w positions, `pixels` in all, with a border when packed. */
+    int64_t h, w, pixels, pad_top, pad_left, padded_h, padded_w;
+    int kernel, stride;
+    /* The output: `lines` of out_w positions, out_h of them per picture. */
+    int64_t lines, out_h, out_w, tiles_per_line, out_rows;
+    /* The packed inputs of a strip. */
+    int64_t lines_per_strip;
+    int64_t row_bytes, chunk_bytes; /* from one row, chunk of channels to the next */
+    int64_t packed_bytes;
+    char *packed;
+    int64_t tiles_in_l2;
+} layer;
+
+/* The packed row (of all pictures' padded rows, one after the other) at which an output line's window begins. */
+static int64_t first_row_of(const layer *l, int64_t line) {
+    return line / l->out_h * l->padded_h + line % l->out_h * l->stride;
+}
+
+static int64_t rows_of_strip(const layer *l, int64_t first_line, int64_t lines) {
+    return first_row_of(l, first_line + lines - 1) + l->kernel - first_row_of(l, first_line);
+}
+
+static void set_common(layer *l, const tt_weight *w, const tt_tensor *x, const tt_epilogue *e,
+                       tt_tensor *y) {
+    l->output = (tt_gemm_output){.y = y->data,
+                                 .mul = e->mul ? e->mul->data : NULL,
+                                 .add = e->add ? e->add->data : NULL,
+                                 .bias = w->bias,
+                                 .act = e->act,
+                                 .columns = w->n_out};
+    l->weights = w->data;
+    l->x = x->data;
+    l->c = w->n_in;
+    l->chunks = ceil_div(w->n_in, TT_GEMM_DEPTH);
+    l->panels = ceil_div(w->n_out, TT_GEMM_TILE);
+    l->out_rows = tt_tensor_rows(y);
+}
+
+/* Lines per strip, and the packed inputs' size: that of the largest strip, and room for the last tile to read on. Returns
+ * the largest strip's rows. */
+static int64_t set_strips(layer *l, int64_t bytes_per_row) {
+    int64_t rows = at_least(STRIP_BYTES / bytes_per_row, l->kernel);
+    int64_t lines = at_least((rows - l->kernel) / l->stride + 1, 1);
+    int64_t strips = ceil_div(l->lines, lines), most = 0;
+    l->lines_per_strip = ceil_div(l->lines, strips);
+    for (int64_t line = 0; line < l->lines; line += l->lines_per_strip)
+        most = at_least(rows_of_strip(l, line, at_most(l->lines - line, l->lines_per_strip)), most);
+    int64_t slack =
+        (int64_t)TT_GEMM_TILE_BYTES * l->stride + (int64_t)l->kernel * TT_GEMM_LINE_BYTES;
+    l->packed_bytes = most * bytes_per_row + slack;
+    l->tiles_in_l2 = at_least(L2_BYTES / (l->chunks * TT_GEMM_TILE_BYTES * l->stride), 2) / 2 * 2;
+    return most;
+}
+
+/* A product's rows are pictures of lines of one tile, packed tile after tile. */
+static void shape_product(layer *l) {
+    l->taps = l->kernel = l->stride = 1;
+    l->lines = ceil_div(l->out_rows, TT_GEMM_TILE);
+    l->h = l->padded_h = l->out_h = l->lines;
+    l->w = l->padded_w = l->out_w = TT_GEMM_TILE;
+    l->pixels = l->out_rows;
+    l->tiles_per_line = 1;
+    l->panel_bytes = l->chunks * TT_GEMM_TILE_BYTES;
+    l->row_bytes = l->chunks * TT_GEMM_TILE_BYTES;
+    set_strips(l, l->row_bytes);
+    l->chunk_bytes = TT_GEMM_TILE_BYTES;
+}
+
+/* A convolution's chunks of channels are packed one after the other: all positions of the strip, then the next chunk. */
+static void shape_conv(layer *l, const tt_conv_shape *s, const tt_tensor *x, const tt_tensor *y) {
+    l->kernel = s->kernel;
+    l->stride = s->stride;
+    l->taps = s->kernel * s->kernel;
+    l->h = x->h;
+    l->w = x->w;
+    l->pixels = tt_tensor_rows(x);
+    l->pad_top = s->pad_top;
+    l->pad_left = s->pad_left;
+    l->padded_h = x->h + s->pad_top + s->pad_bottom;
+    l->padded_w = x->w + s->pad_left + s->pad_right;
+    l->out_h = y->h;
+    l->out_w = y->w;
+    l->lines = y->n * y->h;
+    l->tiles_per_line = ceil_div(y->w, TT_GEMM_TILE);
+    l->panel_bytes = l->chunks * l->taps * TT_GEMM_TILE_BYTES;
+    l->row_bytes = l->padded_w * TT_GEMM_LINE_BYTES;
+    for (int tap = 0; tap < l->taps; tap++)
+        l->tap_bytes[tap] = tap / s->kernel * l->row_bytes + tap % s->kernel * TT_GEMM_LINE_BYTES;
+    l->chunk_bytes = set_strips(l, l->row_bytes * l->chunks) * l->row_bytes;
+}
+
+/* ---- packing inputs --------------------------------------------------------------------------------- */
+
+/* All channels of one position; NULL is a position outside the picture. */
+static void pack_position(const layer *l, const uint16_t *from, char *to) {
+    int64_t whole = from ? l->c / TT_GEMM_DEPTH : 0;
+    for (int64_t i = 0; i < whole; i++, to += l->chunk_bytes)
+        memcpy(to, from + i * TT_GEMM_DEPTH, TT_GEMM_LINE_BYTES);
+    for (int64_t i = whole; i < l->chunks; i++, to += l->chunk_bytes) {
+        memset(to, 0, TT_GEMM_LINE_BYTES);
+        if (from)
+            memcpy(to, from + i * TT_GEMM_DEPTH, (size_t)(l->c % TT_GEMM_DEPTH) * sizeof *from);
+    }
+}
+
+static void pack_row(const layer *l, int64_t row, char *to) {
+    int64_t y = row % l->padded_h - l->pad_top;
+    int64_t first = (row / l->padded_h * l->h + y) * l->w; /* the position at x = 0 */
+    bool inside = y >= 0 && y < l->h;
+    for (int64_t column = 0; column < l->padded_w; column++, to += TT_GEMM_LINE_BYTES) {
+        int64_t x = column - l->pad_left;
+        bool there = inside && x >= 0 && x < l->w && first + x < l->pixels;
+        pack_position(l, there ? l->x + (first + x) * l->c : NULL, to);
+    }
+}
+
+/* ---- a thread's share ------------------------------------------------------------------------------- */
+
+typedef struct range {
+    int64_t begin, end;
+} range;
+
+typedef struct strip {
+    const layer *l;
+    int64_t first_line, lines;
+    int64_t tiles, pairs; /* of positions; of panels */
+} strip;
+
+/* Share `i` of n things among `among`, as even as they divide. */
+static range share(int64_t n, int64_t among, int64_t i) {
+    return (range){n * i / among, n * (i + 1) / among};
+}
+
+/* How many ways to cut the positions so that the largest rectangle is the smallest; among equals, the one that reads least. */
+static int64_t cuts(int64_t blocks, int64_t pairs, int64_t threads) {
+    int64_t best = 1, best_work = INT64_MAX, best_reads = INT64_MAX;
+    for (int64_t n = 1; n <= threads; n++) {
+        int64_t height = ceil_div(blocks, n), width = ceil_div(pairs, threads / n);
+        int64_t work = height * width, reads = height + width;
+        if (work > best_work || (work == best_work && reads >= best_reads)) continue;
+        best = n;
+        best_work = work;
+        best_reads = reads;
+    }
+    return best;
+}
+
+/* Tile `tile` of the strip as half `half` of a block. */
+static void place_tile(const strip *s, int64_t tile, int half, tt_gemm_block *b) {
+    const layer *l = s->l;
+    int64_t line = s->first_line + tile / l->tiles_per_line;
+    int64_t x = tile % l->tiles_per_line * TT_GEMM_TILE;
+    int64_t row = first_row_of(l, line) - first_row_of(l, s->first_line);
+    int64_t out_row = line * l->out_w + x;
+    b->a[half] = l->packed + row * l->row_bytes + x * b->a_row_bytes;
+    b->target.first_row[half] = out_row;
+    b->target.n_rows[half] =
+        (int)at_most(at_most(l->out_w - x, l->out_rows - out_row), TT_GEMM_TILE);
+}
+
+static void place_panels(const strip *s, int64_t pair, tt_gemm_block *b) {
+    const layer *l = s->l;
+    b->b[0] = l->weights + 2 * pair * l->panel_bytes;
+    b->b[1] = 2 * pair + 1 < l->panels ? b->b[0] + l->panel_bytes : NULL;
+    b->target.column = pair * TT_GEMM_BLOCK;
+}
+
+/* Part `i` of n of the panels after `pair`, if this thread needs them. */
+static void place_prefetch(const strip *s, range pairs, int64_t pair, int64_t i, int64_t n,
+                           tt_gemm_block *b) {
+    const layer *l = s->l;
+    b->prefetch_lines = 0;
+    if (pair + 1 >= pairs.end) return;
+    int64_t next = 2 * (pair + 1), lines = l->panel_bytes / TT_GEMM_LINE_BYTES;
+    range part = share(next + 1 < l->panels ? 2 * lines : lines, n, i);
+    b->prefetch = l->weights + next * l->panel_bytes + part.begin * TT_GEMM_LINE_BYTES;
+    b->prefetch_lines = part.end - part.begin;
+}
+
+/* Tiles x panels, the tiles few enough to stay in L2. */
+static void multiply(const strip *s, tt_gemm_thread *t, range tiles, range pairs) {
+    const layer *l = s->l;
+    tt_gemm_block b = {.a_row_bytes = (int64_t)TT_GEMM_LINE_BYTES * l->stride,
+                       .a_chunk_bytes = l->chunk_bytes,
+                       .chunks = l->chunks,
+                       .taps = l->taps,
+                       .tap_bytes = l->tap_bytes};
+    int64_t blocks = ceil_div(tiles.end - tiles.begin, 2);
+    for (int64_t pair = pairs.begin; pair < pairs.end; pair++) {
+        place_panels(s, pair, &b);
+        for (int64_t i = 0; i < blocks; i++) {
+            int64_t tile = tiles.begin + 2 * i;
+            place_tile(s, tile, 0, &b);
+            b.a[1] = NULL;
+            b.target.n_rows[1] = 0;
+            if (tile + 1 < tiles.end) place_tile(s, tile + 1, 1, &b);
+            place_prefetch(s, pairs, pair, i, blocks, &b);
+            l->kernels->block(t, &b);
+        }
+    }
+}
+
+/* This thread's rectangle of the strip. */
+static void run_share(const strip *s, tt_gemm_thread *t, int64_t thread, int64_t threads) {
+    int64_t blocks = ceil_div(s->tiles, 2), down = cuts(blocks, s->pairs, threads);
+    int64_t across = threads / down;
+    if (thread >= down * across) return;
+    range mine = share(blocks, down, thread / across);
+    range pairs = share(s->pairs, across, thread % across);
+    int64_t end = at_most(2 * mine.end, s->tiles);
+    for (int64_t tile = 2 * mine.begin; tile < end; tile += s->l->tiles_in_l2)
+        multiply(s, t, (range){tile, at_most(tile + s->l->tiles_in_l2, end)}, pairs);
+}
+
+static void run(const layer *l) {
+#pragma omp parallel
+    {
+        tt_gemm_thread t;
+        l->kernels->begin(&t, &l->output);
+        for (int64_t line = 0; line < l->lines; line += l->lines_per_strip) {
+            strip s = {.l = l, .first_line = line, .pairs = ceil_div(l->panels, 2)};
+            s.lines = at_most(l->lines - line, l->lines_per_strip);
+            s.tiles = s.lines * l->tiles_per_line;
+            int64_t first = first_row_of(l, line), rows = rows_of_strip(l, line, s.lines);
+#pragma omp for schedule(static)
+            for (int64_t row = 0; row < rows; row++)
+                pack_row(l, first + row, l->packed + row * l->row_bytes);
+            run_share(&s, &t, omp_get_thread_num(), omp_get_num_threads());
+#pragma omp barrier
+        }
+        l->kernels->end(&t);
+    }
+}
+
+static tt_status run_in_scratch(tt_ops *ops, layer *l, tt_err *err) {
+    void *packed = NULL;
+    TT_TRY(tt_scratch_take(&ops->scratch, (size_t)l->packed_bytes, &packed, err));
+    l->packed = packed;
+    if (!ops->scratch.measuring) run(l);
+    tt_scratch_give(&ops->scratch, packed);
+    return TT_OK;
+}
+
+tt_status tt__gemm_linear(tt_ops *ops, const tt_gemm_kernels *kernels, const tt_weight *w,
+                          const tt_tensor *x, const tt_epilogue *e, tt_tensor *y, tt_err *err) {
+    layer l = {.kernels = kernels};
+    set_common(&l, w, x, e, y);
+    shape_product(&l);
+    return run_in_scratch(ops, &l, err);
+}
+
+tt_status tt__gemm_conv(tt_ops *ops, const tt_gemm_kernels *kernels, const tt_weight *w,
+                        const tt_tensor *x, const tt_epilogue *e, tt_tensor *y, tt_err *err) {
+    layer l = {.kernels = kernels};
+    set_common(&l, w, x, e, y);
+    shape_conv(&l, &w->conv, x, y);
+    return run_in_scratch(ops, &l, err);
+}
