@@ -33,7 +33,7 @@ extern "C" {
 typedef struct tt_engine tt_engine;
 
 typedef enum tt_precision {
-    TT_PRECISION_AUTO, /* bf16 where the CPU has it natively, else f32 */
+    TT_PRECISION_AUTO, /* bf16 where the CPU or GPU has it natively, else f32 */
     TT_PRECISION_F32,
     TT_PRECISION_BF16,
 } tt_precision;
@@ -121,8 +121,9 @@ typedef tt_status (*tt_find_adapter_fn)(void *context, const char *name, char *p
                                         size_t path_size, tt_err *err);
 
 typedef struct tt_request {
-    const char *prompt;                       /* UTF-8; "" is allowed, NULL is not */
-    const char *negative_prompt;              /* NULL: absent; "" is encoded */
+    const char *prompt; /* UTF-8; "" is allowed, NULL is not */
+    /* NULL: absent; "" is encoded, but with compat "a1111" and no negative_policy: that program takes it for absent. */
+    const char *negative_prompt;
     const char *prompt_2, *negative_prompt_2; /* for the second text encoder; NULL: the same */
     /* How prompts are read: "a1111", "comfyui", "compel", "plain"; NULL: as compat does, and a1111 when that is NULL too.
      * Prompts of any length are used whole, but in plain and compel, as diffusers has it, what is beyond the first chunk
@@ -131,7 +132,9 @@ typedef struct tt_request {
     /* What an absent negative prompt is: "zeros", "encoded" (like an empty text); NULL: as compat does; without compat, or
      * with diffusers', what the model says. */
     const char *negative_policy;
-    int clip_skip; /* as people count: 2 is SDXL's own, 1 the last layer; 0: not given */
+    /* As people count: 1 and 2 are SDXL's own states, 3 is one layer earlier; 0: not given. In plain and compel syntax as
+     * diffusers counts: 1 is one layer earlier, and for the prompt only. With compat "a1111" it is ignored, as there. */
+    int clip_skip;
     const tt_request_adapter *adapters; /* [n_adapters], borrowed */
     int n_adapters;
     tt_find_adapter_fn find_adapter; /* NULL: a prompt that names adapters is refused */

@@ -1,8 +1,17 @@
-/* The denoise loop's body: what the sampler asks for is one UNet pass over [negative, positive] and guidance. It allocates
- * nothing. */
+/* The denoise loop's body: what the sampler asks for is one UNet pass over [negative, positive] and guidance; over the positive
+ * row alone in steps without it. It allocates nothing, but for the UNet's keys and values when the text changes on the way
+ * (conditioning.c). */
+#include <string.h>
+
 #include "base/clock.h"
 #include "pipeline/parts.h"
 #include "sample/guidance.h"
+
+bool tt__step_is_guided(const tt_generation *g, int step) {
+    const tt_request *r = g->request;
+    return r->guidance > 1 &&
+           tt_guidance_acts(r->guidance_start, r->guidance_end, step, tt_sampler_steps(g->sampler));
+}
 
 /* One row of the UNet's input; inpainting models take [latents, mask, latents of what is kept]. */
 static void fill_row(const tt_generation *g, const float *latents, float *row) {
@@ -18,18 +27,30 @@ static void fill_row(const tt_generation *g, const float *latents, float *row) {
     }
 }
 
+/* What the guidance of this step makes of unet_out [rows, h, w, channels], in its first row. */
+static void guide(const tt_generation *g, int64_t rows, bool acts) {
+    const tt_request *r = g->request;
+    float *positive = g->unet_out + (rows - 1) * g->n_values;
+    if (acts)
+        tt_guidance_combine(g->unet_out, positive, r->guidance, r->guidance_rescale, g->unet_out,
+                            g->n_values);
+    else if (rows == 2)
+        memcpy(g->unet_out, positive, (size_t)g->n_values * sizeof *positive);
+}
+
 static tt_status predict_both(void *context, const float *input, float timestep, float *output,
                               float *uncond, tt_err *err) {
     tt_generation *g = context;
+    bool acts = tt__step_is_guided(g, g->step);
+    int64_t rows = acts || g->always_both ? g->n_rows : 1;
     int64_t positions = g->latent_h * g->latent_w;
     int64_t row_values = positions * tt_unet_in_channels(g->engine->unet);
-    for (int64_t i = 0; i < g->n_rows; i++) fill_row(g, input, g->unet_in + i * row_values);
+    TT_TRY(tt__condition(g, g->call++, rows, err));
+    for (int64_t i = 0; i < rows; i++) fill_row(g, input, g->unet_in + i * row_values);
     TT_TRY(tt_unet_forward(g->engine->unet, g->unet_in, g->latent_h, g->latent_w, timestep,
                            g->unet_out, err));
     if (uncond) tt__to_planes(g->unet_out, g->channels, positions, uncond);
-    if (g->n_rows == 2)
-        tt_guidance_combine(g->unet_out, g->unet_out + g->n_values, g->request->guidance,
-                            g->request->guidance_rescale, g->unet_out, g->n_values);
+    guide(g, rows, acts);
     tt__to_planes(g->unet_out, g->channels, positions, output);
     return TT_OK;
 }
@@ -75,6 +96,7 @@ tt_status tt__denoise(tt_generation *g, tt_noise *noise, tt_err *err) {
                                   .model_both = predict_both,
                                   .adjust = keeps ? keep_unmasked : NULL,
                                   .step_done = step_done};
+    g->call = 0;
     tt__start(g, noise);
     TT_TRY(tt__report_progress(g, 0, NULL, err));
     TT_TRY(tt_sampler_run(g->sampler, g->latents, &denoiser, noise, err));

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "pipeline/parts.h"
+#include "sample/names.h"
 
 enum { SDXL_SIDE = 1024, DEFAULT_STEPS = 24 };
 static const float DEFAULT_GUIDANCE = 4.5f;
@@ -121,22 +122,50 @@ static tt_status open_networks(tt_engine *e, tt_loader *loader, tt_err *err) {
     for (int i = 0; i < TT_TEXT_ENCODERS; i++) TT_TRY(open_tokenizer(e, i, err));
     TT_TRY(tt__vae_open(e, err));
     TT_TRY(check_fit(e, err));
-    e->paints_in = tt_unet_in_channels(e->unet) != tt_vae_latent_channels(e->vae);
+    e->info.paints_in = e->paints_in =
+        tt_unet_in_channels(e->unet) != tt_vae_latent_channels(e->vae);
     return tt_loader_run(loader, err);
 }
 
-static tt_status set_prediction(tt_engine *e, const char *wanted, tt_err *err) {
-    bool is_v = tt_checkpoint_facts(e->checkpoint)->schedule.prediction == TT_PREDICT_V;
-    if (wanted) {
-        bool wants_v = strcmp(wanted, "v_prediction") == 0 || strcmp(wanted, "v") == 0;
-        if (!wants_v && strcmp(wanted, "epsilon") != 0)
-            return tt_fail(err, TT_E_INVALID, "prediction \"%s\": expected epsilon or v_prediction",
-                           wanted);
-        is_v = wants_v;
+/* How the model was trained. */
+static void set_training(tt_engine *e, bool is_edm) {
+    const tt_model_facts *facts = tt_checkpoint_facts(e->checkpoint);
+    if (is_edm) {
+        tt_training_cosxl(&e->training);
+        return;
     }
-    e->prediction = is_v ? TT_SAMPLE_V : TT_SAMPLE_EPSILON;
-    e->info.prediction = is_v ? "v_prediction" : "epsilon";
-    return TT_OK;
+    e->training = (tt_training){.train_steps = (int)facts->schedule.train_steps,
+                                .beta_start = facts->schedule.beta_start,
+                                .beta_end = facts->schedule.beta_end,
+                                .beta_schedule = facts->schedule.beta_schedule,
+                                .zero_terminal_snr = facts->schedule.zero_terminal_snr,
+                                .spacing = facts->schedule.spacing,
+                                .steps_offset = (int)facts->schedule.steps_offset};
+}
+
+/* Models trained over sigmas with v prediction, as CosXL was, do not always say so. */
+static tt_status set_prediction(tt_engine *e, const char *wanted, tt_err *err) {
+    static const struct {
+        const char *name, *canonical;
+        tt_sample_prediction prediction;
+        bool is_edm;
+    } known[] = {
+        {"epsilon", "epsilon", TT_SAMPLE_EPSILON, false},
+        {"v_prediction", "v_prediction", TT_SAMPLE_V, false},
+        {"v", "v_prediction", TT_SAMPLE_V, false},
+        {"edm", "edm", TT_SAMPLE_V, true},
+    };
+    bool is_v = tt_checkpoint_facts(e->checkpoint)->schedule.prediction == TT_PREDICT_V;
+    if (!wanted) wanted = is_v ? "v_prediction" : "epsilon";
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(wanted, known[i].name) != 0) continue;
+        e->prediction = known[i].prediction;
+        e->info.prediction = known[i].canonical;
+        set_training(e, known[i].is_edm);
+        return TT_OK;
+    }
+    return tt_fail(err, TT_E_INVALID, "prediction \"%.40s\": expected epsilon, v_prediction or edm",
+                   wanted);
 }
 
 static void set_model_name(tt_engine *e, const char *path) {
@@ -148,23 +177,51 @@ static void set_model_name(tt_engine *e, const char *path) {
     e->info.model_name = e->model_name;
 }
 
+/* The file's own words count, then those of a recipe that its name speaks of, then SDXL's. */
 static void set_defaults(tt_engine *e) {
     const tt_model_facts *facts = tt_checkpoint_facts(e->checkpoint);
+    const tt_sample_recipe *recipe = e->recipe = tt_sample_recipe_find(e->model_name);
     tt_engine_info *info = &e->info;
     info->layout = facts->layout;
+    info->recipe = recipe ? recipe->name : NULL;
     info->default_width = facts->defaults.width > 0 ? (int)facts->defaults.width : SDXL_SIDE;
     info->default_height = facts->defaults.height > 0 ? (int)facts->defaults.height : SDXL_SIDE;
-    info->default_steps = facts->defaults.steps > 0 ? (int)facts->defaults.steps : DEFAULT_STEPS;
-    info->default_guidance =
-        facts->defaults.guidance > 0 ? (float)facts->defaults.guidance : DEFAULT_GUIDANCE;
+    info->default_steps = facts->defaults.steps > 0 ? (int)facts->defaults.steps
+                          : recipe                  ? recipe->steps
+                                                    : DEFAULT_STEPS;
+    info->default_guidance = facts->defaults.guidance > 0 ? (float)facts->defaults.guidance
+                             : recipe                     ? recipe->guidance
+                                                          : DEFAULT_GUIDANCE;
     snprintf(e->default_sampler, sizeof e->default_sampler, "%s",
              facts->defaults.sampler[0] ? facts->defaults.sampler : DEFAULT_SAMPLER);
+    if (recipe && !facts->defaults.sampler[0])
+        tt_sample_label(recipe->sampler, recipe->schedule, e->default_sampler);
     info->default_sampler = e->default_sampler;
 }
 
+/* What this build has no code for. */
+static tt_status refuse_others(const tt_engine_options *o, tt_err *err) {
+    if (o->refiner_path && o->refiner_path[0])
+        return tt_fail(err, TT_E_UNSUPPORTED, "refiner %s: refiners are not supported",
+                       o->refiner_path);
+    if (o->preview_decoder_path && o->preview_decoder_path[0])
+        return tt_fail(err, TT_E_UNSUPPORTED, "preview decoder %s: tiny decoders are not supported",
+                       o->preview_decoder_path);
+    return TT_OK;
+}
+
+/* The loader stays: it is the recipe by which adapters make weights anew. */
+static tt_status open_adapters(tt_engine *e, tt_err *err) {
+    tt_adapters_options options;
+    tt_adapters_options_defaults(&options);
+    e->adapter_files.kind = tt__adapter_files();
+    e->embedding_files.kind = tt__embedding_files();
+    return tt_adapters_new(e->loader, &options, &e->adapters, err);
+}
+
 static tt_status open_engine(tt_engine *e, const tt_engine_options *o, tt_err *err) {
-    tt_loader *loader = NULL;
     set_model_name(e, o->model_path);
+    TT_TRY(refuse_others(o, err));
     TT_TRY(tt_checkpoint_open(o->model_path, &e->checkpoint, err));
     e->vae_checkpoint = e->checkpoint;
     if (o->vae_path && o->vae_path[0])
@@ -174,15 +231,15 @@ static tt_status open_engine(tt_engine *e, const tt_engine_options *o, tt_err *e
     set_defaults(e);
     TT_TRY(set_prediction(e, o->prediction, err));
     TT_TRY(open_backends(e, o, err));
-    TT_TRY(tt_loader_new(e->checkpoint, &loader, err));
-    tt_status status = open_networks(e, loader, err);
-    tt_loader_free(loader);
+    TT_TRY(tt_loader_new(e->checkpoint, &e->loader, err));
+    TT_TRY(open_networks(e, e->loader, err));
+    TT_TRY(open_adapters(e, err));
     e->info.n_parameters = tt_checkpoint_parameters(e->checkpoint, "");
     if (e->vae_checkpoint != e->checkpoint)
         e->info.n_parameters += tt_checkpoint_parameters(e->vae_checkpoint, "vae.") -
                                 tt_checkpoint_parameters(e->checkpoint, "vae.");
     tt__count_weights(e);
-    return status;
+    return TT_OK;
 }
 
 tt_status tt_engine_open(const tt_engine_options *options, tt_engine **out, tt_err *err) {
@@ -205,11 +262,16 @@ tt_status tt_engine_open(const tt_engine_options *options, tt_engine **out, tt_e
 
 void tt_engine_close(tt_engine *e) {
     if (!e) return;
+    tt_adapters_free(e->adapters);
+    tt__opened_release(&e->adapter_files);
+    tt__opened_release(&e->embedding_files);
+    tt__texts_release(&e->texts);
     tt_unet_close(e->unet);
     tt__vae_close(e);
     for (int i = 0; i < TT_TEXT_ENCODERS; i++) tt_clip_close(e->clips[i]);
     if (e->tokenizers[1] != e->tokenizers[0]) tt_tokenizer_close(e->tokenizers[1]);
     tt_tokenizer_close(e->tokenizers[0]);
+    tt_loader_free(e->loader);
     if (e->vae_ops != e->ops) tt_ops_close(e->vae_ops);
     tt_ops_close(e->ops);
     if (e->vae_checkpoint != e->checkpoint) tt_checkpoint_close(e->vae_checkpoint);

@@ -2,9 +2,12 @@
 #ifndef TT_PIPELINE_PARTS_H
 #define TT_PIPELINE_PARTS_H
 
-#include "sample/compat.h"
+#include "nn/loader_adapters.h"
+#include "pipeline/opened.h"
+#include "pipeline/texts.h"
+#include "pipeline/words.h"
+#include "sample/recipes.h"
 #include "sample/sampler.h"
-#include "text/clip.h"
 #include "text/tokenizer.h"
 #include "tintype/engine.h"
 #include "unet/unet.h"
@@ -28,6 +31,10 @@ struct tt_engine {
     tt_tiling tiling;
     size_t vae_max_bytes; /* 0: what there is */
     bool paints_in; /* an inpainting UNet: it takes latents, mask and the latents of what is kept */
+    tt_loader *loader;     /* of text encoders and UNet: how their weights are made */
+    tt_adapters *adapters; /* on what the loader made */
+    tt__opened adapter_files, embedding_files;
+    tt__texts texts;
     tt_vae *vae;
     tt_vae_encoder *encoder; /* NULL until the first picture comes in */
     struct {                 /* the VAE in f32, NULL until bf16 made something that is no number */
@@ -36,6 +43,8 @@ struct tt_engine {
         tt_vae_encoder *encoder;
     } exact;
     tt_sample_prediction prediction;
+    tt_training training;           /* its strings are the checkpoint's */
+    const tt_sample_recipe *recipe; /* what the file's name speaks of; NULL: nothing */
     tt_engine_info info;
     char model_name[128];
     char default_sampler[64];
@@ -51,21 +60,25 @@ typedef struct tt_generation {
     const tt_request *request;
     tt_result *result;
     int64_t start_us;
+    tt__manner manner;
+    tt__words words;
+    tt_adapter_use uses[TT_MAX_ADAPTER_USES]; /* adapters that change something */
+    int n_uses;
     bool tiled;           /* the VAE */
     size_t request_bytes; /* of the buffers below */
     tt_sampler *sampler;
     int64_t latent_h, latent_w, channels; /* of one picture */
     int64_t n_values;                     /* channels * latent_h * latent_w */
     int64_t n_rows;                       /* 2 with guidance: [negative, positive]; else 1 */
+    bool always_both;                     /* steps without guidance need the negative row too */
     tt_unet_condition condition;          /* context and pooled owned here */
     float *context, *pooled;
-    float *latents;  /* [channels, h, w], as noise is drawn */
-    float *unet_in;  /* [n_rows, h, w, channels of the UNet] */
-    float *unet_out; /* [n_rows, h, w, channels] */
-    float *decoded;  /* [height, width, 3] */
-    struct {         /* start.c; arrays are NULL where the request does not need them */
-        tt_sample_compat compat;
-        float *mean, *deviation;               /* [h, w, channels]: of the request's picture... */
+    float *latents;              /* [channels, h, w], as noise is drawn */
+    float *unet_in;              /* [n_rows, h, w, channels of the UNet] */
+    float *unet_out;             /* [n_rows, h, w, channels] */
+    float *decoded;              /* [height, width, 3] */
+    struct {                     /* start.c; arrays are NULL where the request does not need them */
+        float *mean, *deviation; /* [h, w, channels]: of the request's picture... */
         float *masked_mean, *masked_deviation; /* ...and of what the mask keeps of it */
         float *clean;  /* [channels, h, w]: this picture's sample of the former... */
         float *masked; /* [h, w, channels]: ...and of the latter, for the UNet */
@@ -75,10 +88,33 @@ typedef struct tt_generation {
     uint8_t *preview; /* [latent_h, latent_w, 3] */
     int picture;      /* the one being made */
     int step;         /* steps finished of it */
+    int call;         /* and times that the denoiser was asked */
 } tt_generation;
 
-/* text.c: fills condition from prompt and negative prompt; counts tokens into the result. */
-tt_status tt__encode_text(tt_generation *g, tt_err *err);
+/* prompts.c: the request's texts. Names, tags and brackets, without keeping anything... */
+tt_status tt__check_texts(const tt_request *r, const tt__manner *manner, tt_err *err);
+/* ...kept in g->words: first opened, then, with the sampler and g->n_rows known, cut into what each call uses. */
+tt_status tt__open_texts(tt_generation *g, tt_err *err);
+tt_status tt__schedule_texts(tt_generation *g, tt_err *err);
+int tt__variant_of_call(const tt__words *w, int side, int call);
+void tt__words_release(tt__words *w);
+
+/* adapters.c: what the request and its prompts name, onto the model. */
+const tt__opened_kind *tt__adapter_files(void);
+tt_status tt__check_adapters(const tt_request *r, tt_err *err);
+tt_status tt__apply_adapters(tt_generation *g, tt_err *err);
+
+/* embeddings.c: opens those that the prompts may mean. */
+const tt__opened_kind *tt__embedding_files(void);
+tt_status tt__check_embeddings(const tt_request *r, tt_err *err);
+tt_status tt__open_embeddings(tt_generation *g, tt_err *err);
+
+/* conditioning.c: encodes all texts, with the adapters that are on the model now; counts into the result. */
+tt_status tt__encode_texts(tt_generation *g, tt_err *err);
+int64_t tt__context_tokens(const tt_generation *g); /* per row */
+/* Gives the UNet what call `call` of the denoiser is conditioned on: `rows` 2, [negative, positive], or 1, the positive. Nothing
+ * happens when it has that. */
+tt_status tt__condition(tt_generation *g, int call, int64_t rows, tt_err *err);
 
 /* start.c: what denoising starts from. Reads the request's picture and mask, and encodes them; nothing to do for text alone. */
 tt_status tt__read_image(tt_generation *g, tt_err *err);
@@ -92,6 +128,7 @@ void tt__release_start(tt_generation *g);
 
 /* denoise.c: from noise to final latents of picture g->picture. */
 tt_status tt__denoise(tt_generation *g, tt_noise *noise, tt_err *err);
+bool tt__step_is_guided(const tt_generation *g, int step); /* step from 0; the sampler is there */
 /* Calls the request's progress callback; TT_E_CANCELLED when it says so. x0 may be NULL. */
 tt_status tt__report_progress(tt_generation *g, int step, const float *x0, tt_err *err);
 

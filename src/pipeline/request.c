@@ -41,6 +41,7 @@ void tt_request_defaults(const tt_engine *engine, tt_request *request) {
     request->height = engine->info.default_height;
     request->steps = engine->info.default_steps;
     request->guidance = engine->info.default_guidance;
+    if (engine->recipe) request->eta = engine->recipe->eta;
 }
 
 static tt_status check_side(const char *name, int value, tt_err *err) {
@@ -72,14 +73,49 @@ static tt_status check_text(const char *name, const char *text, tt_err *err) {
     return TT_OK;
 }
 
+static tt_status check_texts(const tt_request *r, tt_err *err) {
+    if (!r->prompt) return tt_fail(err, TT_E_INVALID, "prompt: missing (an empty one is allowed)");
+    TT_TRY(check_text("prompt", r->prompt, err));
+    if (r->negative_prompt) TT_TRY(check_text("negative prompt", r->negative_prompt, err));
+    if (r->prompt_2) TT_TRY(check_text("prompt 2", r->prompt_2, err));
+    if (r->negative_prompt_2) TT_TRY(check_text("negative prompt 2", r->negative_prompt_2, err));
+    return TT_OK;
+}
+
+/* Names, and the texts by the syntax that is named. */
 static tt_status check_names(const tt_request *r, tt_err *err) {
     const char *sampler, *schedule;
-    tt_noise_kind noise;
-    tt_sample_compat compat;
+    tt__manner manner;
     if (r->sampler) TT_TRY(tt_sample_lookup(r->sampler, &sampler, &schedule, err));
     if (r->schedule) TT_TRY(tt_sample_lookup_schedule(r->schedule, &schedule, err));
-    TT_TRY(tt_sample_compat_parse(r->compat, &compat, err));
-    return tt_noise_kind_parse(r->noise, &noise, err);
+    TT_TRY(tt__manner_of(r, &manner, err));
+    return tt__check_texts(r, &manner, err);
+}
+
+/* Which share of the steps is guided. */
+static tt_status check_share(const tt_request *r, tt_err *err) {
+    TT_TRY(check_float("guidance start", r->guidance_start, 0, 1, err));
+    TT_TRY(check_float("guidance end", r->guidance_end, 0, 1, err));
+    if (r->guidance_start <= r->guidance_end) return TT_OK;
+    return tt_fail(err, TT_E_INVALID, "guidance start: expected at most guidance end, %g, found %g",
+                   (double)r->guidance_end, (double)r->guidance_start);
+}
+
+/* Negative: the sampler's own. */
+static tt_status check_eta(const tt_request *r, tt_err *err) {
+    if (r->eta <= 1) return TT_OK; /* false for NaN */
+    return tt_fail(err, TT_E_INVALID, "eta: expected at most 1, found %g", (double)r->eta);
+}
+
+static tt_status check_passes(const tt_request *r, tt_err *err) {
+    if (!(r->hires_scale <= 1))
+        return tt_fail(err, TT_E_UNSUPPORTED,
+                       "hires scale: a second pass is not supported, expected at most 1, found %g",
+                       (double)r->hires_scale);
+    if (r->refiner_start == 0 || r->refiner_start == 1) return TT_OK;
+    return tt_fail(err, TT_E_UNSUPPORTED,
+                   "refiner start: there is no refiner here, expected 0 or 1, found %g",
+                   (double)r->refiner_start);
 }
 
 /* 0: the picture's own. */
@@ -107,18 +143,22 @@ static tt_status check_image(const tt_request *r, tt_err *err) {
 }
 
 tt_status tt_request_check(const tt_request *r, tt_err *err) {
-    if (!r->prompt) return tt_fail(err, TT_E_INVALID, "prompt: missing (an empty one is allowed)");
-    TT_TRY(check_text("prompt", r->prompt, err));
-    if (r->negative_prompt) TT_TRY(check_text("negative prompt", r->negative_prompt, err));
+    TT_TRY(check_texts(r, err));
     TT_TRY(check_side("width", r->width, err));
     TT_TRY(check_side("height", r->height, err));
     TT_TRY(check_int("steps", r->steps, 1, TT_MAX_STEPS, err));
     TT_TRY(check_int("count", r->count, 1, TT_MAX_PICTURES, err));
+    TT_TRY(check_int("clip skip", r->clip_skip, 0, TT_MAX_CLIP_SKIP, err));
     TT_TRY(check_float("guidance", r->guidance, 0, TT_MAX_GUIDANCE, err));
     TT_TRY(check_float("guidance rescale", r->guidance_rescale, 0, 1, err));
     TT_TRY(check_float("variation strength", r->variation_strength, 0, 1, err));
+    TT_TRY(check_share(r, err));
+    TT_TRY(check_eta(r, err));
     TT_TRY(check_sizes(r, err));
     TT_TRY(check_image(r, err));
+    TT_TRY(check_passes(r, err));
+    TT_TRY(tt__check_adapters(r, err));
+    TT_TRY(tt__check_embeddings(r, err));
     return check_names(r, err);
 }
 
@@ -126,21 +166,15 @@ tt_status tt_request_check(const tt_request *r, tt_err *err) {
  * in the request wins over one in the sampler's name. */
 tt_status tt__resolve_sampler(const tt_engine *e, const tt_request *r, tt_sampler_options *out,
                               tt_err *err) {
-    const tt_model_facts *facts = tt_checkpoint_facts(e->checkpoint);
     tt_sampler_options_defaults(out);
     TT_TRY(tt_sample_lookup(r->sampler ? r->sampler : e->info.default_sampler, &out->sampler,
                             &out->schedule, err));
     if (r->schedule) TT_TRY(tt_sample_lookup_schedule(r->schedule, &out->schedule, err));
     TT_TRY(tt_sample_compat_parse(r->compat, &out->compat, err));
     out->steps = r->steps;
+    out->eta = r->eta;
     if (r->image) out->strength = r->strength;
     out->prediction = e->prediction;
-    out->training = (tt_training){.train_steps = (int)facts->schedule.train_steps,
-                                  .beta_start = facts->schedule.beta_start,
-                                  .beta_end = facts->schedule.beta_end,
-                                  .beta_schedule = facts->schedule.beta_schedule,
-                                  .zero_terminal_snr = facts->schedule.zero_terminal_snr,
-                                  .spacing = facts->schedule.spacing,
-                                  .steps_offset = (int)facts->schedule.steps_offset};
+    out->training = e->training;
     return TT_OK;
 }

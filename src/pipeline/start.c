@@ -162,7 +162,7 @@ static void sample_masked(tt_generation *g, tt_noise *noise, bool draws) {
 
 void tt__start(tt_generation *g, tt_noise *noise) {
     const tt_request *r = g->request;
-    bool draws = g->start.compat == TT_COMPAT_DIFFUSERS;
+    bool draws = g->manner.compat == TT_COMPAT_DIFFUSERS;
     bool all_new = r->mask && r->strength >= 1 && draws; /* diffusers inpaints from noise alone */
     if (r->image && !(all_new && g->engine->paints_in)) sample_whole(g, noise, draws);
     tt_noise_fill(noise, g->start.noise, g->n_values);

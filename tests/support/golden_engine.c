@@ -41,6 +41,7 @@ tt_request tt_golden_request(json_object *row) {
     tt_request_defaults(NULL, &r);
     r.prompt = tt_golden_string(row, "prompt");
     r.negative_prompt = tt_golden_string(row, "negative");
+    r.prompt_syntax = "plain"; /* what diffusers reads */
     r.sampler = tt_golden_string(row, "sampler");
     r.schedule = tt_golden_string(row, "schedule");
     r.steps = tt_golden_int(row, "steps");

@@ -193,18 +193,27 @@ static void odd_latent_sizes_make_pictures(void **state) {
     }
 }
 
+/* A1111's syntax uses them all, in a second chunk; plain text is cut, as diffusers cuts it. */
 static void tokens_beyond_the_window_are_counted(void **state) {
     (void)state;
+    static const struct {
+        const char *syntax;
+        int used, chunks;
+    } cases[] = {{NULL, 100, 2}, {"comfyui", 100, 2}, {"plain", 75, 1}, {"compel", 75, 1}};
     char prompt[1000] = "";
-    tt_result result;
     for (int i = 0; i < 100; i++) memcpy(prompt + 4 * i, "sea ", 4);
-    tt_request r = small_request();
-    r.prompt = prompt;
-    r.steps = 1;
-    ok(tt_engine_generate(engine, &r, &result, &err));
-    assert_int_equal(result.prompt_tokens, 100);
-    assert_int_equal(result.prompt_tokens_used, 75);
-    tt_result_release(&result);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tt_result result;
+        tt_request r = small_request();
+        r.prompt = prompt;
+        r.prompt_syntax = cases[i].syntax;
+        r.steps = 1;
+        ok(tt_engine_generate(engine, &r, &result, &err));
+        assert_int_equal(result.prompt_tokens, 100);
+        assert_int_equal(result.prompt_tokens_used, cases[i].used);
+        assert_int_equal(result.prompt_chunks, cases[i].chunks);
+        tt_result_release(&result);
+    }
 }
 
 static void an_absent_negative_prompt_is_not_an_empty_one(void **state) {
