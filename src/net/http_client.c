@@ -47,6 +47,7 @@ static size_t stream(tt_http_transfer *t, const char *bytes, size_t n) {
     if (t->is_too_large) return 0;
     t->streamed_bytes += n;
     t->was_ended = !t->on_bytes(t->context, bytes, n);
+    note_heard(t); /* it may have waited for the disk: that was not the peer's silence */
     return t->was_ended ? 0 : n;
 }
 

@@ -66,6 +66,8 @@ struct tt_http_response {
     int64_t retry_after_ms; /* -1 when absent or a date */
     const char *body;       /* NUL-terminated; "" when it was streamed */
     size_t body_bytes;
+    bool was_refused;       /* failure: public_only, and the address is not */
+    bool has_stalled;       /* failure: stall_timeout_ms */
     int64_t content_length; /* as announced; -1: not. A body that ends earlier is a failure */
     const struct tt_http_headers *headers; /* for tt_http_response_header; NULL on failure */
 };

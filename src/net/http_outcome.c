@@ -161,5 +161,7 @@ void tt__http_outcome(const tt_http_transfer *t, CURLcode code, tt_http_response
         .content_type = "", .location = "", .retry_after_ms = -1, .body = "", .content_length = -1};
     fail(t, code, err);
     response->failure = err->code;
+    response->was_refused = t->was_refused;
+    response->has_stalled = t->is_stalled;
     response->message = err->message;
 }

@@ -18,6 +18,7 @@ enum { GIVE_UP_MS = 60 * 1000 };
 
 typedef struct result { /* what the callback saw, copied */
     int n_calls;
+    bool was_refused;
     tt_status failure;
     int status;
     int64_t retry_after_ms;
@@ -65,6 +66,7 @@ static inline void note(void *context, const tt_http_response *r) {
     result *into = context;
     into->n_calls++;
     into->failure = r->failure;
+    into->was_refused = r->was_refused;
     into->status = r->status;
     into->retry_after_ms = r->retry_after_ms;
     snprintf(into->message, sizeof into->message, "%s", r->message);

@@ -232,6 +232,7 @@ static void an_address_inside_is_refused_to_strangers(void **state) {
         request.public_only = true;
         fetch(&request);
         expect_failure(TT_E_IO, "the address is not public");
+        assert_true(got.was_refused);
     }
     assert_int_equal(server->n_requests, 1);
     assert_int_equal(server->n_connections, 1);
