@@ -15,10 +15,13 @@
 #include <png.h>
 
 #include "base/alloc.h"
+#include "support/cuda.h"
 #include "support/golden_data.h"
 #include "support/golden_engine.h"
 
-#define SMALLEST_PSNR 50.0
+#define SMALLEST_PSNR      50.0
+#define SMALLEST_BF16_PSNR 30.0 /* the same picture to the eye */
+#define OLD_PHOTO     TT_SOURCE_DIR "/models/tintype-old-photo.safetensors"
 
 static tt_picture read_png(const char *name) {
     char relative[256];
@@ -55,9 +58,16 @@ static tt_request make_request(json_object *row) {
     return r;
 }
 
+typedef struct device_case {
+    tt_device device;
+    tt_precision precision;
+    double smallest_psnr;
+} device_case;
+
 static void references_are_drawn_again(void **state) {
-    (void)state;
-    const tt_golden_engine_options options = {.precision = TT_PRECISION_F32};
+    const device_case *c = *state;
+    if (c->device == TT_DEVICE_CUDA && !tt_has_cuda()) skip();
+    const tt_golden_engine_options options = {.precision = c->precision, .device = c->device};
     tt_engine *engine = tt_golden_engine(&options);
     json_object *rows = tt_golden_cases("shipped/refs.json");
     int checked = 0, bad = 0;
@@ -69,7 +79,7 @@ static void references_are_drawn_again(void **state) {
         tt_picture expected = read_png(tt_golden_string(row, "image"));
         double psnr = tt_golden_picture_psnr(&found.pictures[0], &expected);
         print_message("%s: %.1f dB\n", tt_golden_string(row, "image"), psnr);
-        bad += !(psnr > SMALLEST_PSNR);
+        bad += !(psnr > c->smallest_psnr);
         checked++;
         tt_free(expected.rgb);
         tt_result_release(&found);
@@ -77,10 +87,17 @@ static void references_are_drawn_again(void **state) {
     json_object_put(rows);
     tt_engine_close(engine);
     assert_true(checked > 0);
-    if (bad) fail_msg("%d of %d pictures are below %.0f dB", bad, checked, SMALLEST_PSNR);
+    if (bad) fail_msg("%d of %d pictures are below %.0f dB", bad, checked, c->smallest_psnr);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(references_are_drawn_again)};
+    static device_case cpu = {TT_DEVICE_CPU, TT_PRECISION_F32, SMALLEST_PSNR},
+                       cuda = {TT_DEVICE_CUDA, TT_PRECISION_F32, SMALLEST_PSNR},
+                       cuda_bf16 = {TT_DEVICE_CUDA, TT_PRECISION_BF16, SMALLEST_BF16_PSNR};
+    const struct CMUnitTest tests[] = {
+        {"references_are_drawn_again", references_are_drawn_again, NULL, NULL, &cpu},
+        {"cuda_draws_the_references_again", references_are_drawn_again, NULL, NULL, &cuda},
+        {"cuda_draws_them_in_bf16", references_are_drawn_again, NULL, NULL, &cuda_bf16},
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

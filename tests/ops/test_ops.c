@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "support/cuda.h"
 #include "tensor/ops.h"
 
 /* Largest error allowed, relative to the largest expected value: f32 sums in another order; bf16

@@ -30,6 +30,7 @@ tt_engine *tt_golden_engine(const tt_golden_engine_options *options) {
     tt_engine_options_defaults(&o);
     o.model_path = path.text;
     o.precision = o.vae_precision = options->precision;
+    o.device = options->device;
     o.prediction = options->prediction;
     o.n_threads = options->n_threads ? options->n_threads : N_THREADS;
     if (tt_engine_open(&o, &engine, &err)) fail_msg("%s", err.message);
