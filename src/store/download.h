@@ -4,10 +4,12 @@
  *                   more while that makes it faster, fewer on 429 and 503
  *     memory        a window of chunks: a chunk that is complete is written at once and waits for its turn to be hashed
  *     hash          SHA-256 takes chunks in order from memory, on a thread of its own: no second read
- *     journal       beside the part file: size, validator, which chunks are written; after a crash the digest's prefix is
- *                   computed again from the local file and only missing chunks are asked for
+ *     journal       beside the part file: size, whose bytes, which chunks are written; after a crash the digest's prefix is
+ *                   computed again from the local file and only missing chunks are asked for. Whose: the digest that was
+ *                   promised, else a strong ETag; without either nothing is resumed
  *     checks        every 206: exactly the range asked for, total and validator as at first, no Content-Encoding; a 200 to
- *                   a range: one stream from the start; the first bytes must look like safetensors
+ *                   a range: one stream from the start; the first bytes must look like safetensors.
+ *                   A digest or an exact size that does not fit: once more from the start, as one stream
  *     trouble       a stalled connection (15 s, 30 s before the first byte) or one below a tenth of its peers' speed gives its
  *                   range back; tries with full jitter, Retry-After obeyed; an expired link is resolved again by `again`
  *
@@ -21,7 +23,11 @@ enum {
     TT_DOWNLOAD_CHUNK_BYTES = 16 << 20,
     TT_DOWNLOAD_CONNECTIONS = 8, /* unless the options say otherwise */
     TT_DOWNLOAD_MAX_CONNECTIONS = 16,
-    TT_DOWNLOAD_WINDOW_BYTES = 256 << 20, /* of chunks in memory */
+    TT_DOWNLOAD_WINDOW_CHUNKS = 16, /* in memory: 256 MiB */
+    /* The journal is written after so many written chunks (64 MiB) and after so long a time. What a process that dies had
+     * fetched since, and what it had in memory, is fetched again: at most JOURNAL + WINDOW chunks. */
+    TT_DOWNLOAD_JOURNAL_CHUNKS = 4,
+    TT_DOWNLOAD_JOURNAL_MS = 2000,
 };
 
 typedef struct tt_download_progress {
@@ -44,6 +50,9 @@ typedef struct tt_download_options {
     /* Fills in a fresh URL for the same file: links expire. May be NULL. */
     tt_status (*again)(void *context, tt_source_file *file, tt_fetch_error *error);
     void *again_context;
+    /* For tests: */
+    int chunk_bytes;  /* 0: TT_DOWNLOAD_CHUNK_BYTES */
+    int time_divisor; /* waits, stalls and intervals are this many times shorter; 0: 1 */
 } tt_download_options;
 
 typedef struct tt_downloaded {

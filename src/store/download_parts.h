@@ -1,0 +1,296 @@
+/* Between the files of the download. One object, tt__download, lives as long as tt_download runs; an attempt is one pass from
+ * the first request to the last byte (or a failure), and most downloads have one.
+ *
+ *     download.c          attempts: which kind, when another, what the outcome is
+ *     download_net.c      lanes: requests on the loop, their trouble, their second tries
+ *     download_check.c    an answer's head: is it what was asked for?
+ *     download_pace.c     the clock's side: progress, deadline, slow lanes, how many lanes
+ *     download_chunks.c   the window: chunks in memory, shared by the three threads
+ *     download_hash.c     thread: SHA-256 of the chunks in order
+ *     download_disk.c     thread: chunks to the part file, sync, journal; the part file itself
+ *     download_journal.c  the journal's bytes
+ *     download_text.c     Content-Range, ETag, the first bytes
+ *
+ * Threads: everything is the calling thread's, which runs the loop, but for what download_chunks.c fences. */
+#ifndef TT_STORE_DOWNLOAD_PARTS_H
+#define TT_STORE_DOWNLOAD_PARTS_H
+
+#include <openssl/evp.h>
+#include <pthread.h>
+
+#include "net/backoff.h"
+#include "net/http_client.h"
+#include "store/download.h"
+
+enum { TT__IDENTITY_BYTES = 32 };
+
+/* ---- download_text.c --------------------------------------------------------------------------------------------- */
+
+/* "bytes FIRST-LAST/TOTAL" of a 206; TOTAL may be "*". False for anything else. */
+typedef struct tt__content_range {
+    uint64_t first, last, total;
+    bool has_total;
+} tt__content_range;
+bool tt__content_range_parse(const char *text, tt__content_range *out);
+
+/* Quoted, not weak, and short enough to keep. */
+bool tt__etag_is_strong(const char *etag);
+
+/* A body of this type is a page about the model, not the model. */
+bool tt__content_type_is_page(const char *content_type);
+
+/* NULL when these first bytes may begin a safetensors file of `total` bytes (0: not known), else what they are. */
+enum { TT__SNIFF_BYTES = 64 };
+const char *tt__sniff(const unsigned char *bytes, size_t n, uint64_t total);
+
+/* ---- download_journal.c ------------------------------------------------------------------------------------------ */
+
+enum {
+    TT__JOURNAL_SLOT_BYTES = 4096, /* two of them: one is whole whatever happens to the other */
+    TT__JOURNAL_BITMAP_BYTES = 3072,
+    TT__JOURNAL_MAX_CHUNKS = 8 * TT__JOURNAL_BITMAP_BYTES, /* 384 GiB of chunks of 16 MiB */
+    TT__JOURNAL_MAX_CHUNK_BYTES = 64 << 20,
+};
+
+typedef struct tt__journal {
+    uint64_t total, sequence;
+    uint32_t chunk_bytes;
+    unsigned char identity[TT__IDENTITY_BYTES];
+    unsigned char written[TT__JOURNAL_BITMAP_BYTES]; /* chunk i: byte i / 8, bit i % 8 */
+} tt__journal;
+
+uint64_t tt__journal_n_chunks(const tt__journal *j);
+bool tt__journal_has(const tt__journal *j, uint64_t chunk);
+void tt__journal_add(tt__journal *j, uint64_t chunk);
+void tt__journal_format(const tt__journal *j, unsigned char slot[TT__JOURNAL_SLOT_BYTES]);
+/* The newest valid slot of a journal's bytes; false when there is none. */
+bool tt__journal_parse(const unsigned char *bytes, size_t size, tt__journal *out);
+bool tt__journal_read(const char *path, tt__journal *out);
+/* Writes the slot after the last one, synced; false (errno) when that is impossible. */
+bool tt__journal_write(int fd, tt__journal *j);
+
+/* ---- download_chunks.c ------------------------------------------------------------------------------------------- */
+
+typedef struct tt__lane tt__lane;
+
+typedef enum tt__slot_state { TT__SLOT_FREE, TT__SLOT_FILLING, TT__SLOT_COMPLETE } tt__slot_state;
+
+/* A chunk in memory. FILLING: the loop's alone. COMPLETE: nobody writes it any more; writer and hasher read it. */
+typedef struct tt__slot {
+    unsigned char *bytes; /* [chunk_bytes]; owned by the window; NULL until first used */
+    uint64_t chunk;
+    size_t size, got;
+    tt__slot_state state;       /* shared */
+    bool is_written, is_hashed; /* shared, of a COMPLETE one: both done frees it */
+
+    /* The loop's: */
+    bool is_filling;  /* as the state, for the loop alone */
+    tt__lane *lane;   /* who fills it; NULL: it waits for a lane */
+    size_t tried_got; /* before the last try */
+    int n_tries, n_free_tries;
+    tt_backoff backoff;
+    int64_t not_before_ms;
+} tt__slot;
+
+typedef struct tt__window {
+    int part_fd, journal_fd; /* journal_fd -1: none is kept */
+    int wake_fd;             /* an eventfd: something has changed for the loop to see */
+    size_t chunk_bytes;
+    int64_t journal_ms;
+    tt__slot slots[TT_DOWNLOAD_WINDOW_CHUNKS];
+
+    tt__journal resumed; /* chunks that were on disk before; constant while the threads run */
+    bool has_resumed;
+
+    struct {
+        pthread_mutex_t mutex;
+        pthread_cond_t changed;
+        bool must_end;     /* the threads leave soon */
+        uint64_t n_chunks; /* UINT64_MAX: not known yet */
+        uint64_t n_written;
+        bool is_synced, has_digest; /* the end of each thread's work */
+        int write_errno, read_errno;
+        bool has_hash_failed;
+    } shared;
+
+    pthread_t writer, hasher;
+    bool has_writer, has_hasher;
+    tt__journal journal; /* the writer's */
+    uint64_t n_unsynced;
+    int64_t synced_ms;
+    EVP_MD_CTX *sha; /* the hasher's, as are: */
+    unsigned char digest[32];
+    int64_t hash_us;
+} tt__window;
+
+tt_status tt__window_init(tt__window *w, size_t chunk_bytes, tt_err *err);
+void tt__window_release(tt__window *w);
+/* Ready for an attempt: all slots free, nothing known. Only while no threads run. */
+void tt__window_clear(tt__window *w);
+/* Starts the threads. total 0: not known, tt__window_set_total comes later. */
+tt_status tt__window_begin(tt__window *w, uint64_t total, tt_err *err);
+void tt__window_end(tt__window *w); /* stops and joins them; they may be done or not */
+
+/* A free slot for this chunk, FILLING, or NULL: none is free, or (*is_out_of_memory) no memory for one. */
+tt__slot *tt__window_take(tt__window *w, uint64_t chunk, size_t size, bool *is_out_of_memory);
+void tt__window_complete(tt__window *w, tt__slot *slot);
+void tt__window_set_total(tt__window *w, uint64_t n_chunks);
+void tt__window_wait(tt__window *w, int64_t for_ms); /* until something changes */
+
+typedef struct tt__window_state {
+    bool is_done; /* synced and hashed */
+    int write_errno, read_errno;
+    bool has_hash_failed;
+} tt__window_state;
+tt__window_state tt__window_look(tt__window *w);
+
+/* For the two threads: a slot got further, or failed. */
+void tt__window_wake(tt__window *w);
+void tt__slot_pass_unlocked(tt__window *w, tt__slot *slot);
+
+void *tt__hasher_main(void *window);
+void *tt__writer_main(void *window);
+
+/* ---- download_disk.c --------------------------------------------------------------------------------------------- */
+
+typedef struct tt__download tt__download;
+
+tt_status tt__part_open(tt__download *d);
+/* Room for total bytes beside the reserve, and asked for at once where the file system can. */
+tt_status tt__part_prepare(tt__download *d, uint64_t total);
+tt_status tt__part_finish(tt__download *d, uint64_t total); /* exact size, synced, closed */
+void tt__part_close(tt__download *d);                       /* after failure */
+void tt__journal_forget(tt__download *d);                   /* closes and removes it */
+void tt__journal_begin(tt__download *d, uint64_t total);    /* when this attempt keeps one */
+void tt__journal_close(tt__download *d);
+void tt__journal_take_up(tt__download *d); /* sets the window's `resumed` */
+tt_status tt__fail_disk(tt__download *d, const char *what, int number);
+
+/* ---- the download ------------------------------------------------------------------------------------------------ */
+
+typedef enum tt__trouble {
+    TT__FINE,
+    TT__AGAIN,      /* this try failed; another may not */
+    TT__AGAIN_FREE, /* not the server's failure: a stall, a slow lane */
+    TT__BUSY,       /* 429, 503: fewer lanes, later */
+    TT__EXPIRED,    /* the link */
+    /* From here on the attempt is over: */
+    TT__NO_RANGES,   /* what came is not the range asked for */
+    TT__WRONG_BYTES, /* a digest or an exact size that does not fit */
+    TT__OTHER_FILE,  /* the journal belongs to different bytes */
+    TT__FATAL,
+} tt__trouble;
+
+typedef struct tt__problem {
+    tt__trouble trouble;
+    int64_t wait_ms; /* BUSY: asked for; -1: not */
+    tt_fetch_error error;
+} tt__problem;
+
+struct tt__lane {
+    tt__download *d;
+    tt_http_transfer *transfer; /* NULL: idle */
+    tt__slot *slot;
+    uint64_t first, last; /* of the range asked for */
+    int url_number;       /* which of the links was asked */
+    bool is_body_good;    /* the head was */
+    tt__problem problem;
+    int64_t started_ms;
+    uint64_t n_bytes, n_bytes_seen; /* of this request; at the last tick */
+    double speed;                   /* bytes/s, smoothed; stays when the lane is idle */
+};
+
+enum { TT__SPEED_SAMPLES = 12 }; /* of a quarter second: the progress' speed is of 3 s */
+
+struct tt__download {
+    const tt_source_services *services;
+    const tt_download_options *options;
+    tt_source_file file; /* a copy: `again` fills it in */
+    tt_fetch_error *error;
+    tt_loop *loop;
+    tt__window window;
+    int64_t begun_ms, deadline_ms;
+    size_t chunk_bytes;
+
+    /* of this attempt: */
+    bool is_stream;                             /* one request without a range */
+    bool is_begun;                              /* the first head was good: */
+    uint64_t total;                             /* 0: not known */
+    uint64_t n_chunks;                          /* UINT64_MAX: not known */
+    uint64_t next_chunk;                        /* the first that was never handed out */
+    char validator[TT_SOURCE_VALIDATOR_BYTES];  /* of all its answers; "" */
+    unsigned char identity[TT__IDENTITY_BYTES]; /* of the bytes; has_identity */
+    bool has_identity;
+    bool has_ended;
+    tt__problem outcome; /* why it ended; FINE when it is done */
+    uint64_t streamed;   /* a stream's bytes so far */
+    uint64_t resumed_bytes;
+
+    tt__lane lanes[TT_DOWNLOAD_MAX_CONNECTIONS];
+    int n_lanes_max, n_lanes_wanted;
+    int64_t hold_until_ms; /* no request begins before: Retry-After */
+    tt_timer *wake_timer, *tick_timer;
+
+    int url_number, n_again;
+    int64_t again_ms;         /* when the last link was got */
+    int validator_url_number; /* whose answer the validator is from */
+    bool has_started_over;    /* a digest or size did not fit, once */
+    int n_stream_tries;
+
+    uint64_t stored_bytes; /* of this attempt: in slots or beyond */
+    uint64_t fetched_bytes;
+    int n_retries, n_lanes_most;
+    int64_t told_ms, ticked_ms; /* when progress was told; the last tick */
+    int64_t paced_ms;           /* when lanes were last counted */
+    double paced_speed;         /* and how fast they were */
+    uint64_t paced_bytes;
+    int64_t lanes_held_until_ms; /* no more lanes before */
+    uint64_t samples[TT__SPEED_SAMPLES];
+    int64_t sample_ms[TT__SPEED_SAMPLES];
+    int n_samples;
+};
+
+enum {
+    TT__MAX_TRIES = 6,      /* per chunk, without progress in between */
+    TT__MAX_FREE_TRIES = 3, /* stalls and slow lanes that do not count */
+    TT__RETRY_BASE_MS = 250,
+    TT__RETRY_CAP_MS = 20 * 1000,
+    TT__MAX_WAIT_MS = 60 * 1000, /* who asks for more is told the failure instead */
+    TT__STALL_MS = 15 * 1000,    /* twice before the first byte */
+    TT__AGAIN_MS = 30 * 1000,    /* between two fresh links */
+    TT__MAX_AGAIN = 5,
+    TT__FIRST_LANES = 4,
+    TT__TICK_MS = 250,
+};
+
+int64_t tt__scaled_ms(const tt__download *d, int64_t ms); /* by time_divisor */
+int tt__n_busy(const tt__download *d);                    /* lanes with a request */
+
+/* ---- download_check.c -------------------------------------------------------------------------------------------- */
+
+tt_status tt__problem_set(tt__problem *p, tt__trouble trouble, tt_fetch_class class_,
+                          const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Fills lane->problem when the head is not what was asked for; the first good one begins the attempt. */
+void tt__check_head(tt__lane *lane, const tt_http_response *head);
+tt_status tt__begin(tt__download *d, uint64_t total);
+bool tt__identity_of(const tt_source_file *file, const char *validator,
+                     unsigned char out[TT__IDENTITY_BYTES]);
+
+/* ---- download_net.c ---------------------------------------------------------------------------------------------- */
+
+void tt__pump(tt__download *d); /* gives idle lanes work */
+void tt__end_attempt(tt__download *d, const tt__problem *why);
+/* Takes the lane's range away, to be asked for again. */
+void tt__lane_give_up(tt__lane *lane);
+/* Gets a fresh link for an expired one, or says (in p) why not. *wait_ms: not yet, so long. */
+bool tt__renew_link(tt__download *d, int url_number, tt__problem *p, int64_t *wait_ms);
+void tt__lanes_cancel(tt__download *d);
+void tt__on_wake(void *download); /* the window's wake_fd is readable */
+
+/* ---- download_pace.c --------------------------------------------------------------------------------------------- */
+
+tt_status tt__pace_begin(tt__download *d, tt_err *err); /* the tick timer */
+/* Deadline, stop, progress: false when the attempt has ended. */
+bool tt__pace_look(tt__download *d);
+
+#endif
