@@ -2,7 +2,7 @@
 
     {"civitai": {"tokens": {"KEY": {"name": "anna", "preferences": {}, "grants": [101], "blocked": false}},
                  "require_token": true, "life_s": 86400, "region_blocked": false, "limit": null,
-                 "models": [{"id": 1, "name": "Boats", "type": "LORA", "mode": null, "versions": [
+                 "models": [{"id": 1, "name": "Boats", "type": "LORA", "mode": null, "red_only": false, "versions": [
                      {"id": 101, "name": "v1", "baseModel": "SDXL 1.0", "status": "Published", "availability": "Public",
                       "usageControl": "Download", "earlyAccessEndsAt": null, "private": false, "linked": [], "files": [
                           {"id": 1001, "name": "boats.safetensors", "type": "Model", "metadata": {"format": "SafeTensor"},
@@ -18,8 +18,8 @@
 BYTES is one of: "file" (a path, relative to the repository), "generate" (that many made-up bytes, with "seed"), "text",
 "base64", "lora" {"rank", "seed"}, "tensors" {name: [dtype, shape]} with "inside" (the file's metadata) and "seed": a valid
 safetensors file of any size. Tokens and secrets have 8 characters or more. "hashes" are told in place of the true ones ({}
-tells none). "linked" are ids of files of other versions. Keys may be left out where a default is shown; ids, names and BYTES
-may not.
+tells none). "linked" are ids of files of other versions. "red_only" models are there for clients that call us civitai.red.
+Keys may be left out where a default is shown; ids, names and BYTES may not.
 """
 
 import base64
@@ -86,7 +86,7 @@ FILE = {"type": "Model", "metadata": {"format": "SafeTensor", "size": "pruned", 
 VERSION = {"name": "v1.0", "baseModel": "SDXL 1.0", "status": "Published", "availability": "Public",
            "usageControl": "Download", "earlyAccessEndsAt": None, "private": False, "linked": [], "files": [],
            "trainedWords": [], "air": None}
-MODEL = {"name": "a model", "type": "LORA", "mode": None, "nsfw": False, "poi": False, "versions": []}
+MODEL = {"name": "a model", "type": "LORA", "mode": None, "red_only": False, "nsfw": False, "poi": False, "versions": []}
 CIVITAI = {"tokens": {}, "require_token": True, "life_s": 86400, "region_blocked": False, "limit": None, "models": []}
 REPO = {"gated": False, "private": False, "disabled": False, "moved_to": None, "commit": None, "branches": [],
         "resolve_cache": False, "files": []}

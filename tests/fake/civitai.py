@@ -133,7 +133,7 @@ class Civitai:
         account = self.account(request)
         if account and account.get("blocked"):
             raise Refused("403")
-        version = catalogue.versions.get(self._id(text))
+        version = self._version(request, text)
         self._judge(version, account, catalogue.civitai)
         file = self._choose(version, query, account)
         if catalogue.civitai["limit"] is not None and catalogue.n_resolved["civitai"] >= catalogue.civitai["limit"]:
@@ -149,6 +149,13 @@ class Civitai:
         if not re.fullmatch(r"\d{1,10}", text) or int(text) > 2**31 - 1:
             raise Refused("400", error=f"Invalid id: {text[:40]}")
         return int(text)
+
+    def _is_hidden(self, request, model):
+        return model["red_only"] and not request.host().partition(":")[0].endswith("civitai.red")
+
+    def _version(self, request, text):
+        version = self.world.catalogue.versions.get(self._id(text))
+        return None if version is None or self._is_hidden(request, version["model"]) else version
 
     def _query(self, request):
         """The parameters that choose, judged as the site does."""
@@ -210,14 +217,14 @@ class Civitai:
     # ---- metadata
 
     def version(self, request, text):
-        version = self.world.catalogue.versions.get(self._id(text))
+        version = self._version(request, text)
         if version is None or version["status"] != "Published":
             return answer_json(404, {"error": "Model not found"})
         return answer_json(200, self._describe_version(request, version, is_whole=True))
 
     def model(self, request, text):
         model = self.world.catalogue.models.get(self._id(text))
-        if model is None:
+        if model is None or self._is_hidden(request, model):
             return answer_json(404, {"error": f"No model with id {text}"})
         published = [each for each in model["versions"] if each["status"] == "Published"]
         tree = {key: model[key] for key in ("id", "name", "type", "nsfw", "poi", "mode")}
@@ -259,7 +266,7 @@ class Civitai:
     def by_hash(self, request, text):
         has_it = lambda file: text.upper() in (value.upper() for value in self._hashes(file).values())  # noqa: E731
         versions = [file["version"] for file in self.world.catalogue.files.values() if has_it(file)]
-        versions = [version for version in versions if version["status"] == "Published"]
+        versions = [each for each in versions if each["status"] == "Published" and not self._is_hidden(request, each["model"])]
         if not versions:
             return answer_json(404, {"error": "Model not found"})
         oldest = min(versions, key=lambda version: version["id"])
@@ -280,7 +287,7 @@ class Civitai:
         return answer_json(200, list(found.values()))
 
     def mini(self, request, text):
-        version = self.world.catalogue.versions.get(self._id(text))
+        version = self._version(request, text)
         chosen = request.param("modelFileId")
         files = [] if version is None else [f for f in version["files"] if chosen in (None, str(f["id"]))]
         file = choose(files, SITE_DEFAULTS)

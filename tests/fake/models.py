@@ -26,7 +26,7 @@ The control API, plain HTTP on its own port, answers JSON:
     GET    /control/leaks                   sentences: what came to a host that should not have seen it
     GET    /control/problems                errors of the fakes themselves
     POST   /control/expire                  every signed URL so far is expired
-    POST   /control/links                   {host: base} to put into redirects
+    POST   /control/links                   {host: base} to put into redirects; {} puts the addresses again
     GET    /control/presigned?bucket=&key=&access=&life_s=&ago_s=    a presigned S3 URL
     POST   /control/stop                    ends the program
 
@@ -118,7 +118,7 @@ class Control:
             ("GET", "leaks"): lambda request, tree: world.recorder.leaks(world.catalogue.secrets()),
             ("GET", "problems"): lambda request, tree: world.problems,
             ("POST", "expire"): self.expire,
-            ("POST", "links"): lambda request, tree: world.links.update(tree),
+            ("POST", "links"): self.set_links,
             ("GET", "presigned"): self.presigned,
             ("POST", "stop"): lambda request, tree: self.ended.set(),
         }
@@ -156,6 +156,9 @@ class Control:
     def expire(self, _request, _tree):
         self.world.epoch += 1
         return {"epoch": self.world.epoch}
+
+    def set_links(self, _request, tree):
+        self.world.links = tree
 
     def presigned(self, request, _tree):
         asked = dict(request.params())
@@ -293,6 +296,10 @@ class Fake:
 
     def expire(self):
         self.control("POST", "expire", {})
+
+    def links(self, **bases):
+        """Redirects name these bases: links(civitai_cdn="https://x.r2.cloudflarestorage.com")."""
+        self.control("POST", "links", bases)
 
     def clear(self):
         """Forgets requests and faults."""

@@ -6,7 +6,7 @@ import json
 import struct
 import zlib
 
-from harness import ask, case, curl, equal, main
+from harness import ask, case, connect, curl, equal, main
 
 from fake import signing, weights
 from fake.content import Generated, GzipZeros, Joined, Memory, Slice, flipped, hashes
@@ -153,6 +153,21 @@ def conditions_are_judged(fake):
     equal(part(fake, "small", None, If_Match='"other"').status, 412)
     equal(part(fake, "small", None, If_Match=etag).status, 200)
     equal(part(fake, "small", None, If_None_Match=etag).status, 304)
+
+
+@case
+def connections_are_kept(fake):
+    for scheme in ("http", "https"):
+        url = fake.url("s3", "/b/small", scheme)
+        connection = connect(fake, url)
+        equal([ask(fake, url, connection=connection, Range=f"bytes={at}-{at}").body for at in range(3)], [b"0", b"1", b"2"])
+        socket = connection.sock
+        assert socket is not None
+        equal(ask(fake, url, "HEAD", connection=connection).status, 200)
+        equal(ask(fake, url, connection=connection, Range="bytes=99-").status, 416)
+        assert connection.sock is socket, "another connection"
+        equal(ask(fake, url, connection=connection, Connection="close").status, 200)
+        connection.close()
 
 
 @case

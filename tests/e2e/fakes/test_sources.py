@@ -39,7 +39,8 @@ CIVITAI = {
             version(14, status="Draft"), version(15, private=True),
             version(16, availability="EarlyAccess", earlyAccessEndsAt=OVER)]},
         {"id": 2, "mode": "Archived", "versions": [version(20)]},
-        {"id": 3, "type": "LORA", "versions": [{"id": 30, "files": [PENDING]}]}],
+        {"id": 3, "type": "LORA", "versions": [{"id": 30, "files": [PENDING]}]},
+        {"id": 4, "red_only": True, "versions": [version(40)]}],
 }
 HUGGINGFACE = {
     "tokens": {"hf-of-anna": {"name": "anna", "accepted": ["o/gated"], "sees": ["o/private"]}, "hf-stranger": {"name": "ben"}},
@@ -221,6 +222,38 @@ def civitai_counts_downloads_and_blocks_regions(fake):
         equal((answer.status, answer["Retry-After"]), (429, None))
     finally:
         fake.catalogue(TREE)
+
+
+def by_name(fake, url, *more):
+    """What curl gets when the real names lead to the fakes."""
+    hosts, store = fake.about["hosts"], "x.r2.cloudflarestorage.com"
+    names = {"civitai.com": "civitai", "civitai.red": "civitai", store: "civitai_cdn", "huggingface.co": "huggingface"}
+    to = [f"{name}:443:{hosts[host]['address']}:{hosts[host]['port']}" for name, host in names.items()]
+    return curl(fake, *(word for each in to for word in ("--connect-to", each)), *more, url)
+
+
+@case
+def civitai_answers_to_its_real_names(fake):
+    key = ["--header", "Authorization: Bearer key-of-anna"]
+    try:
+        fake.links(civitai_cdn="https://x.r2.cloudflarestorage.com")
+        status, out, problem = by_name(fake, "https://civitai.com/api/download/models/10?fileId=2", "--location", *key)
+        equal((status, out, fake.leaks()), (0, b"pruned", []), problem)
+        equal(fake.requests("civitai_cdn", at_least=1)[0]["http_host"], "x.r2.cloudflarestorage.com")
+    finally:
+        fake.links()
+    tree = json.loads(by_name(fake, "https://civitai.com/api/v1/model-versions/10")[1])
+    equal(tree["downloadUrl"], "https://civitai.com/api/download/models/10")
+    equal(curl(fake, "--connect-to", f"other.invalid:443:127.0.0.1:{fake.about['hosts']['civitai']['port']}",
+               "https://other.invalid/")[0], 60, "a name that is not ours")
+
+
+@case
+def civitai_hides_models_that_are_on_red_only(fake):
+    for path in ("/api/v1/model-versions/40", "/api/v1/models/4", "/api/download/models/40?fileId=120"):
+        for name, status in (("civitai.com", b"404"), ("civitai.red", b"307" if "download" in path else b"200")):
+            key = ["--header", "Authorization: Bearer key-of-anna", "--output", "/dev/null", "--write-out", "%{http_code}"]
+            equal(by_name(fake, f"https://{name}{path}", *key)[1], status, f"{name}{path}")
 
 
 # ---- Hugging Face
