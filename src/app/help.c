@@ -7,6 +7,8 @@
 #include "app/options.h"
 
 enum { COLUMNS = 100, FLAG_COLUMN = 2, TEXT_COLUMN = 26, MAX_ROW_BYTES = 4096 };
+/* More names than these are a list to look up, not to read on the way. */
+enum { MAX_SHORT_CHOICES = 5 };
 
 /* Goes to `column`, on a new line where the cursor is already past it. */
 static tt_status go_to_column(tt_buf *out, size_t *at, size_t column, tt_err *err) {
@@ -46,19 +48,23 @@ static tt_status write_range(const tt_option *row, tt_buf *text, tt_err *err) {
     return tt_buf_puts(text, ".", err);
 }
 
-static tt_status write_choices(const tt_option *row, tt_buf *text, tt_err *err) {
+static tt_status write_choices(const tt_option *row, tt_help_detail detail, tt_buf *text,
+                               tt_err *err) {
     if (!row->choices) return TT_OK;
     const char *const *names = row->choices();
+    int n = 0;
+    while (names[n]) n++;
+    if (detail == TT_HELP_SHORT && n > MAX_SHORT_CHOICES) return TT_OK;
     TT_TRY(tt_buf_puts(text, " One of:", err));
-    for (int i = 0; names[i]; i++)
-        TT_TRY(tt_buf_printf(text, err, "%s %s", i ? "," : "", names[i]));
+    for (int i = 0; i < n; i++) TT_TRY(tt_buf_printf(text, err, "%s %s", i ? "," : "", names[i]));
     return tt_buf_puts(text, ".", err);
 }
 
-static tt_status write_sentences(const tt_option *row, tt_buf *text, tt_err *err) {
+static tt_status write_sentences(const tt_option *row, tt_help_detail detail, tt_buf *text,
+                                 tt_err *err) {
     TT_TRY(tt_buf_puts(text, row->help, err));
-    TT_TRY(write_range(row, text, err));
-    TT_TRY(write_choices(row, text, err));
+    if (detail == TT_HELP_ALL) TT_TRY(write_range(row, text, err));
+    TT_TRY(write_choices(row, detail, text, err));
     if (row->type == TT_OPTION_SWITCH || row->type == TT_OPTION_RESERVED ||
         row->type == TT_OPTION_UNUSED)
         return TT_OK;
@@ -88,7 +94,38 @@ static tt_status write_other_names(const tt_option *row, tt_buf *text, tt_err *e
     return write_names("[", row->environment, no_aliases, text, err);
 }
 
-static tt_status write_row(const tt_option *row, tt_buf *out, tt_buf *text, tt_err *err) {
+/* As it would be typed: in quotes where a shell needs them. */
+static tt_status write_example(const tt_option *row, tt_buf *text, tt_err *err) {
+    const char *value = row->example;
+    if (!row->flag && row->field)
+        return tt_buf_printf(text, err, "Example: \"%s\": %s", row->field, value);
+    if (!row->flag) return tt_buf_printf(text, err, "Example: %s=%s", row->environment, value);
+    if (row->type == TT_OPTION_SWITCH) return tt_buf_printf(text, err, "Example: %s", row->flag);
+    bool is_plain = strpbrk(value, " \"*{[<(") == NULL;
+    const char *quote = is_plain ? "" : strchr(value, '"') ? "'" : "\"";
+    return tt_buf_printf(text, err, "Example: %s %s%s%s", row->flag, quote, value, quote);
+}
+
+static tt_status write_line(tt_buf *out, size_t *at, const char *text, tt_err *err) {
+    *at = COLUMNS;
+    TT_TRY(go_to_column(out, at, TEXT_COLUMN, err));
+    return wrap(out, at, text, err);
+}
+
+static tt_status write_details(const tt_option *row, tt_buf *out, size_t *at, tt_buf *text,
+                               tt_err *err) {
+    if (row->flag || row->field) { /* else it has one name, and that was told */
+        text->size = 0;
+        TT_TRY(write_other_names(row, text, err));
+        TT_TRY(write_line(out, at, text->data, err));
+    }
+    text->size = 0;
+    TT_TRY(write_example(row, text, err));
+    return write_line(out, at, text->data, err);
+}
+
+static tt_status write_row(const tt_option *row, tt_help_detail detail, tt_buf *out, tt_buf *text,
+                           tt_err *err) {
     size_t start = out->size;
     TT_TRY(tt_buf_printf(out, err, "%*s", FLAG_COLUMN, ""));
     const char *otherwise = row->field ? "(in a job only)" : row->environment;
@@ -96,28 +133,25 @@ static tt_status write_row(const tt_option *row, tt_buf *out, tt_buf *text, tt_e
     if (row->value_name) TT_TRY(tt_buf_printf(out, err, " %s", row->value_name));
     size_t at = out->size - start;
     TT_TRY(go_to_column(out, &at, TEXT_COLUMN, err));
-    TT_TRY(write_sentences(row, text, err));
+    TT_TRY(write_sentences(row, detail, text, err));
     TT_TRY(wrap(out, &at, text->data, err));
-    if (!row->flag && !row->field) return tt_buf_puts(out, "\n", err); /* it has one name */
-    text->size = 0;
-    TT_TRY(write_other_names(row, text, err));
-    at = COLUMNS;
-    TT_TRY(go_to_column(out, &at, TEXT_COLUMN, err));
-    TT_TRY(wrap(out, &at, text->data, err));
+    if (detail == TT_HELP_ALL) TT_TRY(write_details(row, out, &at, text, err));
     return tt_buf_puts(out, "\n", err);
 }
 
-tt_status tt_help_options(int commands, tt_buf *out, tt_err *err) {
+tt_status tt_help_options(int commands, tt_help_detail detail, tt_buf *out, tt_err *err) {
     const char *group = "";
     tt_status status = TT_OK;
     for (int i = 0; i < TT_OPTION_COUNT && status == TT_OK; i++) {
         const tt_option *row = tt_option_get((tt_option_id)i);
+        const char *title = tt_option_group((tt_option_id)i);
         if (!tt_option_is_for((tt_option_id)i, commands)) continue;
-        if (strcmp(group, row->group) != 0) status = tt_buf_printf(out, err, "\n%s\n", row->group);
-        group = row->group;
+        if (detail == TT_HELP_SHORT && !row->is_common) continue;
+        if (strcmp(group, title) != 0) status = tt_buf_printf(out, err, "\n%s\n", title);
+        group = title;
         tt_buf text;
         tt_buf_init(&text, MAX_ROW_BYTES);
-        if (status == TT_OK) status = write_row(row, out, &text, err);
+        if (status == TT_OK) status = write_row(row, detail, out, &text, err);
         tt_buf_release(&text);
     }
     return status;

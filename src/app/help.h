@@ -4,9 +4,13 @@
 
 #include "base/buf.h"
 
-/* Every option of the commands (TT_FOR_* of options.h), by group, with its range, default, job
- * fields and environment variable; at most 100 columns. */
-tt_status tt_help_options(int commands, tt_buf *out, tt_err *err);
+typedef enum tt_help_detail {
+    TT_HELP_SHORT, /* the options most used: what they do, and their default */
+    TT_HELP_ALL, /* every option, with its range, default, job fields, environment variable and an example */
+} tt_help_detail;
+
+/* The options of the commands (TT_FOR_* of options.h), by group; at most 100 columns. */
+tt_status tt_help_options(int commands, tt_help_detail detail, tt_buf *out, tt_err *err);
 
 /* The JSON schema (draft 2020-12) of a job, {"input": {...}}. */
 tt_status tt_help_schema(tt_buf *out, tt_err *err);

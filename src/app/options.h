@@ -1,4 +1,4 @@
-/* Everything a person can ask for, one row per option. Flags, environment variables, job fields,
+/* Everything a person can ask for, one row per option; the rows are in options_*.c. Flags, environment variables, job fields,
  * the help text and the job's JSON schema are all read from this table; nothing else in the program
  * names an option twice. */
 #ifndef TT_APP_OPTIONS_H
@@ -8,39 +8,79 @@
 #include <stddef.h>
 
 typedef enum tt_option_id {
+    /* What to draw */
     TT_OPT_PROMPT,
     TT_OPT_NEGATIVE_PROMPT,
     TT_OPT_WIDTH,
     TT_OPT_HEIGHT,
     TT_OPT_SEED,
     TT_OPT_COUNT,
+    TT_OPT_PROMPT_2,
+    TT_OPT_NEGATIVE_PROMPT_2,
+    TT_OPT_PROMPT_SYNTAX,
+    TT_OPT_NEGATIVE_POLICY,
+    TT_OPT_CLIP_SKIP,
+    /* How to draw it */
     TT_OPT_STEPS,
     TT_OPT_CFG,
-    TT_OPT_GUIDANCE_RESCALE,
     TT_OPT_SAMPLER,
     TT_OPT_SCHEDULE,
+    TT_OPT_RECIPE,
+    TT_OPT_GUIDANCE_RESCALE,
+    TT_OPT_GUIDANCE_START,
+    TT_OPT_GUIDANCE_END,
+    TT_OPT_ETA,
     TT_OPT_NOISE,
-    TT_OPT_CLIP_SKIP,
-    TT_OPT_LORAS,
+    TT_OPT_COMPAT,
+    TT_OPT_VARIATION_STRENGTH,
+    TT_OPT_VARIATION_SEED,
+    TT_OPT_ORIGINAL_WIDTH,
+    TT_OPT_ORIGINAL_HEIGHT,
+    TT_OPT_TARGET_WIDTH,
+    TT_OPT_TARGET_HEIGHT,
+    TT_OPT_CROP_LEFT,
+    TT_OPT_CROP_TOP,
     TT_OPT_PRESET,
-    TT_OPT_REFINER_STEPS,
-    TT_OPT_HIGH_NOISE_FRAC,
+    /* Pictures to start from */
+    TT_OPT_IMAGE,
     TT_OPT_STRENGTH,
-    TT_OPT_IMAGE_URL,
+    TT_OPT_MASK,
+    TT_OPT_OUTPAINT,
+    /* After the first pass */
+    TT_OPT_HIRES_SCALE,
+    TT_OPT_HIRES_STRENGTH,
+    TT_OPT_HIRES_STEPS,
+    TT_OPT_HIRES_UPSCALER,
+    TT_OPT_REFINER_START,
+    TT_OPT_AESTHETIC_SCORE,
+    TT_OPT_NEGATIVE_AESTHETIC_SCORE,
+    TT_OPT_REFINER_STEPS,
+    /* LoRAs and embeddings */
+    TT_OPT_LORAS,
+    TT_OPT_LORA_FOLDER,
+    TT_OPT_EMBEDDINGS,
+    /* Output */
     TT_OPT_FORMAT,
     TT_OPT_QUALITY,
     TT_OPT_OUT,
     TT_OPT_JSON,
     TT_OPT_NO_PREVIEW,
+    /* Where the job comes from */
     TT_OPT_INPUT,
     TT_OPT_TEST_INPUT,
     TT_OPT_TEST_OUTPUT,
+    /* Model and machine */
     TT_OPT_MODEL,
+    TT_OPT_VAE,
+    TT_OPT_REFINER,
+    TT_OPT_PREVIEW_DECODER,
     TT_OPT_DTYPE,
     TT_OPT_VAE_DTYPE,
+    TT_OPT_VAE_TILING,
     TT_OPT_PREDICTION,
     TT_OPT_DEVICE,
     TT_OPT_THREADS,
+    /* Serving */
     TT_OPT_SERVE_API,
     TT_OPT_HOST,
     TT_OPT_PORT,
@@ -53,6 +93,7 @@ typedef enum tt_option_id {
     TT_OPT_LOG_LEVEL,
     TT_OPT_NO_ISOLATION,
     TT_OPT_DEBUGGER,
+    /* Writing a handler */
     TT_OPT_ONCE,
     TT_OPT_SDK,
     TT_OPTION_COUNT
@@ -65,9 +106,11 @@ typedef enum tt_option_type {
     TT_OPTION_NUMBER,  /* minimum..maximum, finite */
     TT_OPTION_SEED,    /* 0..2^64-1 */
     TT_OPTION_CHOICE,  /* one of choices() */
-    TT_OPTION_SAMPLER, /* one of choices(), or any name that tt_sampler_lookup understands */
+    TT_OPTION_NAME,    /* one of choices(), or another name that the engine understands */
     TT_OPTION_SWITCH,  /* a flag without a value; true or false elsewhere */
-    TT_OPTION_LIST,    /* a JSON array; job only */
+    TT_OPTION_LIST,    /* a JSON array; a flag adds one entry, or brings an array as JSON */
+    TT_OPTION_PICTURE, /* a flag: a file; a job: base64, a data URI, an https URL */
+    TT_OPTION_SIDES, /* "left,top,right,bottom", or an array or object of them; minimum..maximum each */
     TT_OPTION_RESERVED, /* a field that other workers know and this one cannot serve yet: only null is accepted; job only */
     TT_OPTION_UNUSED, /* a setting that goes with one: any value is accepted and told as unused; job only */
 } tt_option_type;
@@ -79,6 +122,7 @@ enum { TT_OPTION_ALIASES = 5 };
 
 /* Static strings; NULL where a row has no such thing. */
 typedef struct tt_option {
+    tt_option_id id;
     const char *field;                            /* its name in a job; NULL: not chosen per job */
     const char *field_aliases[TT_OPTION_ALIASES]; /* other accepted names, NULL-terminated */
     const char *flag; /* "--steps"; NULL: in a job only, or, for secrets, in the environment only */
@@ -92,12 +136,14 @@ typedef struct tt_option {
     const char *const *(*choices)(void); /* NULL-terminated */
     const char *fixed_default; /* the value when nobody says anything, as a flag would spell it */
     const char *default_text; /* in words, where there is no fixed default or it needs explaining */
-    const char *group;
-    const char *help;    /* complete sentences */
-    const char *example; /* a value, as a flag would spell it */
+    const char *items;        /* LIST: the JSON schema of an entry */
+    bool is_common;           /* in the short help, too */
+    const char *help;         /* complete sentences */
+    const char *example;      /* a value, as a flag would spell it */
 } tt_option;
 
 const tt_option *tt_option_get(tt_option_id id);
+const char *tt_option_group(tt_option_id id); /* the title of its group in the help */
 
 /* True when one of the commands (TT_FOR_*) takes the row's flag or environment variable. */
 bool tt_option_is_for(tt_option_id id, int commands);

@@ -1,4 +1,5 @@
-/* See request.h. */
+/* See request.h. Here: what a picture shows, seeds, output. How it is drawn: request_draw.c. LoRAs: request_loras.c. What needs
+ * files: request_load.c and request_image.c. */
 #include "app/request.h"
 
 #include <errno.h>
@@ -6,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "app/request_parts.h"
 #include "app/show.h"
 #include "app/values.h"
 #include "base/limits.h"
@@ -13,6 +15,8 @@
 /* Seeds that nobody chose stay below 2^32: torch's CPU generator ignores the bits above, and people
  * can type them. All pictures of a job fit below too. */
 static const uint64_t RANDOM_SEEDS = (UINT64_C(1) << 32) - TT_MAX_PICTURES;
+/* All LoRAs of a request and its prompts, each found with two paths, and as many embeddings. */
+enum { MAX_MEMORY_BYTES = 2 << 20 };
 
 static tt_status draw_seed(uint64_t *out, tt_err *err) {
     uint64_t random;
@@ -31,83 +35,46 @@ static void read_texts(const tt_settings *s, tt_request *r, tt_problems *problem
     else
         tt_problems_add(problems, "prompt: expected text (it may be empty), found nothing");
     tt_value_text(s, TT_OPT_NEGATIVE_PROMPT, &r->negative_prompt, problems);
+    tt_value_text(s, TT_OPT_PROMPT_2, &r->prompt_2, problems);
+    tt_value_text(s, TT_OPT_NEGATIVE_PROMPT_2, &r->negative_prompt_2, problems);
+    tt_value_choice(s, TT_OPT_PROMPT_SYNTAX, &r->prompt_syntax, problems);
+    tt_value_choice(s, TT_OPT_NEGATIVE_POLICY, &r->negative_policy, problems);
+    tt_value_integer(s, TT_OPT_CLIP_SKIP, &r->clip_skip, problems);
 }
 
-static void refuse_sampler(const tt_setting *named, const tt_err *why, tt_problems *problems) {
-    static const char own_name[] = "sampler: "; /* what the engine calls it */
-    bool is_named = strncmp(why->message, own_name, strlen(own_name)) == 0;
-    tt_problems_add(problems, "%s: %s", named->spelling,
-                    why->message + (is_named ? strlen(own_name) : 0));
-}
-
-/* A pasted sampler name may bring its schedule. One that is named beside it wins when it comes from
- * nearer to the user; from the same place, the two must agree. */
-static void read_sampler(const tt_settings *s, tt_request *r, tt_problems *problems) {
-    const tt_setting *named = &s->of[TT_OPT_SAMPLER], *schedule = &s->of[TT_OPT_SCHEDULE];
-    const char *name = NULL, *sampler = NULL, *implied = NULL, *chosen = NULL;
-    tt_err why;
-    tt_value_choice(s, TT_OPT_SCHEDULE, &chosen, problems);
-    tt_value_string(s, TT_OPT_SAMPLER, &name, problems);
-    if (name && tt_sampler_lookup(name, &sampler, &implied, &why) != TT_OK) {
-        refuse_sampler(named, &why, problems);
-        return;
-    }
-    if (implied && chosen && schedule->origin == named->origin && strcmp(implied, chosen) != 0)
-        tt_problems_add(problems,
-                        "%s: expected %s, as the name of the sampler says, or none, found \"%s\"",
-                        schedule->spelling, implied, chosen);
-    if (implied && schedule->origin < named->origin) chosen = implied;
-    if (sampler) {
-        r->sampler = sampler;
-        r->schedule = implied;
-    }
-    if (chosen) r->schedule = chosen;
-}
-
-/* Pictures take consecutive seeds, and the last must be one, too. */
-static void read_seed_and_count(const tt_settings *s, tt_request *r, tt_problems *problems) {
-    tt_value_seed(s, TT_OPT_SEED, &r->seed, problems);
-    tt_value_integer(s, TT_OPT_COUNT, &r->count, problems);
-    uint64_t last = UINT64_MAX - (uint64_t)(r->count - 1);
-    if (r->seed > last)
+/* Pictures take consecutive seeds, and the last must be one, too: of variations, where there are some. */
+static void check_last_seed(const tt_settings *s, tt_option_id id, uint64_t seed, int count,
+                            tt_problems *problems) {
+    uint64_t last = UINT64_MAX - (uint64_t)(count - 1);
+    const char *name = s->of[id].value ? s->of[id].spelling : tt_option_get(id)->field;
+    if (seed > last)
         tt_problems_add(problems,
                         "%s: expected at most %" PRIu64
                         ", since %d pictures take consecutive seeds, found %" PRIu64,
-                        s->of[TT_OPT_SEED].spelling, last, r->count, r->seed);
+                        name, last, count, seed);
 }
 
-static void read_loras(const tt_settings *s, tt_problems *problems) {
-    const tt_setting *loras = &s->of[TT_OPT_LORAS];
-    if (!loras->value) return;
-    if (!json_object_is_type(loras->value, json_type_array))
-        tt_problems_add(problems, "loras: expected a list");
-    else if (json_object_array_length(loras->value) > 0)
-        tt_problems_add(
-            problems,
-            "loras: expected an empty list, since LoRAs cannot be applied yet, found %zu of them",
-            json_object_array_length(loras->value));
+static void read_seed_and_count(const tt_settings *s, tt_request *r, tt_problems *problems) {
+    tt_value_seed(s, TT_OPT_SEED, &r->seed, problems);
+    tt_value_integer(s, TT_OPT_COUNT, &r->count, problems);
+    tt_value_number(s, TT_OPT_VARIATION_STRENGTH, &r->variation_strength, problems);
+    tt_value_seed(s, TT_OPT_VARIATION_SEED, &r->variation_seed, problems);
+    if (r->variation_strength > 0)
+        check_last_seed(s, TT_OPT_VARIATION_SEED, r->variation_seed, r->count, problems);
+    else
+        check_last_seed(s, TT_OPT_SEED, r->seed, r->count, problems);
 }
 
-static const char *why_without_effect(tt_option_id id) {
-    if (id == TT_OPT_PRESET) return "presets cannot be chosen yet";
-    bool is_of_refiner = id == TT_OPT_REFINER_STEPS || id == TT_OPT_HIGH_NOISE_FRAC;
-    return is_of_refiner ? "there is no refiner here" : "pictures start from noise only";
-}
-
-/* Fields of other workers that mean nothing here yet. What would change the picture is refused; settings that go with it, which
- * clients send by habit, are told as unused. */
-static void read_reserved(const tt_settings *s, tt_app_request *out, tt_problems *problems) {
+/* Fields of other workers that would change the picture and mean nothing here yet. */
+static void read_reserved(const tt_settings *s, tt_problems *problems) {
     for (int i = 0; i < TT_OPTION_COUNT; i++) {
         const tt_option *row = tt_option_get((tt_option_id)i);
         char shown[TT_SHOWN_BYTES];
-        if (!s->of[i].value) continue;
-        if (row->type == TT_OPTION_UNUSED)
-            out->unused[out->n_unused++] =
-                (tt_app_unused){row->field, why_without_effect((tt_option_id)i)};
-        if (row->type != TT_OPTION_RESERVED) continue;
+        if (!s->of[i].value || row->type != TT_OPTION_RESERVED) continue;
         tt_show_json(shown, s->of[i].value);
-        tt_problems_add(problems, "%s: expected null or nothing, since %s, found %s", row->field,
-                        why_without_effect((tt_option_id)i), shown);
+        tt_problems_add(
+            problems, "%s: expected null or nothing, since presets cannot be chosen yet, found %s",
+            row->field, shown);
     }
 }
 
@@ -117,45 +84,32 @@ static void read_format(const tt_settings *s, tt_app_request *out, tt_problems *
     tt_value_integer(s, TT_OPT_QUALITY, &out->quality, problems);
 }
 
+static void read_outpaint(const tt_settings *s, tt_app_request *out, tt_problems *problems) {
+    int sides[TT_SIDES] = {0};
+    tt_value_sides(s, TT_OPT_OUTPAINT, sides, problems);
+    for (int i = 0; i < TT_SIDES; i++)
+        sides[i] = (sides[i] + TT_SIDE_MULTIPLE - 1) / TT_SIDE_MULTIPLE * TT_SIDE_MULTIPLE;
+    out->outpaint = (tt_image_sides){sides[0], sides[1], sides[2], sides[3]};
+}
+
+static tt_status read_all(const tt_settings *s, tt_app_request *out, tt_problems *problems,
+                          tt_err *err) {
+    read_texts(s, &out->engine, problems);
+    tt__request_read_drawing(s, out, problems);
+    read_seed_and_count(s, &out->engine, problems);
+    read_outpaint(s, out, problems);
+    read_reserved(s, problems);
+    read_format(s, out, problems);
+    TT_TRY(tt__request_read_loras(s, out, problems, err));
+    TT_TRY(tt_problems_status(problems, err));
+    return tt_value_is_set(s, TT_OPT_SEED) ? TT_OK : draw_seed(&out->engine.seed, err);
+}
+
 tt_status tt_app_request_read(const tt_settings *s, const tt_request *model, tt_app_request *out,
                               tt_problems *problems, tt_err *err) {
     *out = (tt_app_request){.engine = *model};
-    tt_request *r = &out->engine;
-    int clip_skip;
-    read_texts(s, r, problems);
-    tt_value_integer(s, TT_OPT_WIDTH, &r->width, problems);
-    tt_value_integer(s, TT_OPT_HEIGHT, &r->height, problems);
-    tt_value_integer(s, TT_OPT_STEPS, &r->steps, problems);
-    tt_value_number(s, TT_OPT_CFG, &r->guidance, problems);
-    tt_value_number(s, TT_OPT_GUIDANCE_RESCALE, &r->guidance_rescale, problems);
-    read_seed_and_count(s, r, problems);
-    tt_value_choice(s, TT_OPT_NOISE, &r->noise, problems);
-    tt_value_integer(s, TT_OPT_CLIP_SKIP, &clip_skip, problems);
-    read_sampler(s, r, problems);
-    read_loras(s, problems);
-    read_reserved(s, out, problems);
-    read_format(s, out, problems);
-    TT_TRY(tt_problems_status(problems, err));
-    return tt_value_is_set(s, TT_OPT_SEED) ? TT_OK : draw_seed(&r->seed, err);
-}
-
-static tt_precision precision_named(const char *name) {
-    if (strcmp(name, "f32") == 0) return TT_PRECISION_F32;
-    return strcmp(name, "bf16") == 0 ? TT_PRECISION_BF16 : TT_PRECISION_AUTO;
-}
-
-tt_status tt_app_engine_read(const tt_settings *s, tt_engine_options *out, tt_problems *problems,
-                             tt_err *err) {
-    const char *dtype = "auto", *vae_dtype = "auto", *device = "cpu";
-    tt_engine_options_defaults(out);
-    tt_value_string(s, TT_OPT_MODEL, &out->model_path, problems);
-    tt_value_choice(s, TT_OPT_DTYPE, &dtype, problems);
-    tt_value_choice(s, TT_OPT_VAE_DTYPE, &vae_dtype, problems);
-    tt_value_choice(s, TT_OPT_DEVICE, &device, problems);
-    tt_value_choice(s, TT_OPT_PREDICTION, &out->prediction, problems);
-    tt_value_integer(s, TT_OPT_THREADS, &out->n_threads, problems);
-    out->precision = precision_named(dtype);
-    out->vae_precision = precision_named(vae_dtype);
-    out->device = strcmp(device, "ref") == 0 ? TT_DEVICE_REF : TT_DEVICE_CPU;
-    return tt_problems_status(problems, err);
+    tt_arena_init(&out->memory, MAX_MEMORY_BYTES);
+    tt_status status = read_all(s, out, problems, err);
+    if (status != TT_OK) tt_arena_release(&out->memory);
+    return status;
 }

@@ -7,36 +7,47 @@
 #include "base/json.h"
 #include "base/limits.h"
 
+#define PICTURE_EXAMPLE "data:image/png;base64,iVBORw0KGgo..."
+
 static tt_status write_string(tt_buf *out, const char *text, tt_err *err) {
     return tt_json_append_string(out, text, strlen(text), err);
 }
 
+/* Names of types, in quotes; the first is what a form offers. */
 static const char *schema_type(tt_option_type type) {
     switch (type) {
     case TT_OPTION_INTEGER:
     case TT_OPTION_SEED:
-        return "integer";
+        return "\"integer\"";
     case TT_OPTION_NUMBER:
     case TT_OPTION_UNUSED:
-        return "number";
+        return "\"number\"";
     case TT_OPTION_SWITCH:
-        return "boolean";
+        return "\"boolean\"";
     case TT_OPTION_LIST:
-        return "array";
+        return "\"array\"";
     case TT_OPTION_RESERVED:
-        return "null";
+        return "\"null\"";
+    case TT_OPTION_SIDES:
+        return "\"string\", \"array\", \"object\", \"integer\"";
     case TT_OPTION_TEXT:
     case TT_OPTION_STRING:
     case TT_OPTION_CHOICE:
-    case TT_OPTION_SAMPLER:
-        return "string";
+    case TT_OPTION_NAME:
+    case TT_OPTION_PICTURE:
+        return "\"string\"";
     }
-    return "string";
+    return "\"string\"";
 }
 
 /* A value spelled as a flag would, as JSON. */
 static tt_status write_value(tt_buf *out, const tt_option *row, const char *text, tt_err *err) {
-    bool is_string = strcmp(schema_type(row->type), "string") == 0;
+    if (row->type == TT_OPTION_LIST) {
+        TT_TRY(tt_buf_puts(out, "[", err));
+        TT_TRY(write_string(out, text, err));
+        return tt_buf_puts(out, "]", err);
+    }
+    bool is_string = strncmp(schema_type(row->type), "\"string\"", 8) == 0;
     return is_string ? write_string(out, text, err) : tt_buf_puts(out, text, err);
 }
 
@@ -45,7 +56,11 @@ static tt_status write_limits(tt_buf *out, const tt_option *row, tt_err *err) {
         return tt_buf_printf(out, err, ", \"maxLength\": %zu", TT_MAX_PROMPT_BYTES);
     if (row->type == TT_OPTION_SEED)
         return tt_buf_puts(out, ", \"minimum\": 0, \"maximum\": 18446744073709551615", err);
-    if (row->type == TT_OPTION_LIST) return tt_buf_puts(out, ", \"maxItems\": 0", err);
+    if (row->type == TT_OPTION_LIST)
+        return tt_buf_printf(out, err, ", \"maxItems\": %d, \"items\": %s", TT_MAX_REQUEST_ADAPTERS,
+                             row->items);
+    if (row->type == TT_OPTION_PICTURE)
+        return tt_buf_puts(out, ", \"contentEncoding\": \"base64\"", err);
     if (row->type != TT_OPTION_INTEGER && row->type != TT_OPTION_NUMBER) return TT_OK;
     TT_TRY(
         tt_buf_printf(out, err, ", \"minimum\": %g, \"maximum\": %g", row->minimum, row->maximum));
@@ -74,11 +89,13 @@ static tt_status write_description(tt_buf *out, const tt_option *row, tt_err *er
     return status;
 }
 
-/* A sampler may have any name that people paste: the plain ones are examples, for forms to offer. */
+/* A picture is told by base64, which no file name is: forms show what is expected. A sampler may have any name that people
+ * paste: the plain ones are examples, for forms to offer. */
 static tt_status write_examples(tt_buf *out, const tt_option *row, tt_err *err) {
     TT_TRY(tt_buf_puts(out, ",\n          \"examples\": [", err));
-    TT_TRY(write_value(out, row, row->example, err));
-    const char *const *names = row->type == TT_OPTION_SAMPLER ? row->choices() : NULL;
+    bool is_picture = row->type == TT_OPTION_PICTURE;
+    TT_TRY(write_value(out, row, is_picture ? PICTURE_EXAMPLE : row->example, err));
+    const char *const *names = row->type == TT_OPTION_NAME ? row->choices() : NULL;
     for (; names && *names; names++) {
         TT_TRY(tt_buf_puts(out, ", ", err));
         TT_TRY(write_string(out, *names, err));
@@ -91,8 +108,7 @@ static tt_status write_property(tt_buf *out, const tt_option *row, tt_err *err) 
     TT_TRY(tt_buf_puts(out, "        ", err));
     TT_TRY(write_string(out, row->field, err));
     bool is_one_type = is_required || row->type == TT_OPTION_RESERVED;
-    TT_TRY(tt_buf_printf(out, err,
-                         is_one_type ? ": {\"type\": \"%s\"" : ": {\"type\": [\"%s\", \"null\"]",
+    TT_TRY(tt_buf_printf(out, err, is_one_type ? ": {\"type\": %s" : ": {\"type\": [%s, \"null\"]",
                          schema_type(row->type)));
     TT_TRY(write_limits(out, row, err));
     TT_TRY(write_choices(out, row, err));

@@ -65,9 +65,29 @@ static json_object *value_from_text(tt_option_type type, const char *text) {
     return value ? value : json_object_new_string(text);
 }
 
+/* The entries so far, when they came from the same place, and this one; or a whole list that is written as JSON. NULL:
+ * out of memory. */
+static json_object *list_from_text(const tt_setting *before, tt_origin origin, const char *text) {
+    json_object *list = NULL;
+    tt_err ignored;
+    if (text[0] == '[' && tt_json_parse(text, strlen(text), &list, &ignored) == TT_OK) return list;
+    list = json_object_new_array();
+    bool goes_on = before->origin == origin && json_object_is_type(before->value, json_type_array);
+    size_t n = goes_on ? json_object_array_length(before->value) : 0;
+    bool is_whole = list != NULL;
+    for (size_t i = 0; is_whole && i < n; i++)
+        is_whole = json_object_array_add(
+                       list, json_object_get(json_object_array_get_idx(before->value, i))) == 0;
+    if (is_whole && json_object_array_add(list, json_object_new_string(text)) == 0) return list;
+    json_object_put(list);
+    return NULL;
+}
+
 tt_status tt_settings_set_text(tt_settings *s, tt_option_id id, tt_origin origin,
                                const char *spelling, const char *text, tt_err *err) {
-    json_object *value = value_from_text(tt_option_get(id)->type, text);
+    tt_option_type type = tt_option_get(id)->type;
+    json_object *value = type == TT_OPTION_LIST ? list_from_text(&s->of[id], origin, text)
+                                                : value_from_text(type, text);
     if (!value) return tt_fail_nomem(err, spelling, strlen(text));
     set(s, id, origin, spelling, value);
     return TT_OK;

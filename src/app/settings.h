@@ -38,7 +38,7 @@ void tt_settings_copy(tt_settings *out, const tt_settings *s);
 
 /* Sets an option from text, as flags and environment variables bring it: numbers and switches
  * become JSON numbers and booleans where the text is one, and stay strings, for the check to name,
- * where not. `spelling` is static. */
+ * where not. A list grows by the text with every call from one origin. `spelling` is static. */
 tt_status tt_settings_set_text(tt_settings *s, tt_option_id id, tt_origin origin,
                                const char *spelling, const char *text, tt_err *err);
 

@@ -16,7 +16,8 @@ static void refuse(const tt_setting *setting, const char *expected, tt_problems 
     char shown[TT_SHOWN_BYTES];
     tt_show_json(shown, setting->value);
     bool is_quoted_number = json_object_is_type(setting->value, json_type_string) &&
-                            setting->origin == TT_FROM_JOB && strstr(expected, "number");
+                            setting->origin == TT_FROM_JOB && expected[0] == 'a' &&
+                            strstr(expected, "number");
     tt_problems_add(problems, "%s: expected %s, found %s%s", setting->spelling, expected, shown,
                     is_quoted_number ? ", a string" : "");
 }
@@ -170,4 +171,77 @@ void tt_value_string(const tt_settings *s, tt_option_id id, const char **out,
         tt_problems_add(problems, "%s: expected a name, found nothing", setting->spelling);
     else if (text)
         *out = text;
+}
+
+/* ---- sides ------------------------------------------------------------------------------------------------------- */
+
+static const char *const SIDE_NAMES[TT_SIDES] = {"left", "top", "right", "bottom"};
+
+static bool get_side(const tt_option *row, json_object *value, int *out) {
+    double v = 0;
+    if (!get_number(value, &v) || v != floor(v) || v < row->minimum || v > row->maximum)
+        return false;
+    *out = (int)v;
+    return true;
+}
+
+/* "1,2,3,4" or "1". */
+static bool sides_of_text(const tt_option *row, const char *text, int out[TT_SIDES]) {
+    int n = 0;
+    for (;; text++, n++) {
+        long v = 0;
+        size_t digits = strspn(text, "0123456789");
+        if (n == TT_SIDES || digits == 0) return false;
+        for (size_t i = 0; i < digits && v <= row->maximum; i++) v = v * 10 + (text[i] - '0');
+        if (v > row->maximum) return false;
+        out[n] = (int)v;
+        text += digits;
+        if (*text != ',') break;
+    }
+    for (int i = 1; n == 0 && i < TT_SIDES; i++) out[i] = out[0];
+    return *text == '\0' && (n == 0 || n == TT_SIDES - 1);
+}
+
+static bool sides_of_array(const tt_option *row, json_object *list, int out[TT_SIDES]) {
+    if (json_object_array_length(list) != TT_SIDES) return false;
+    for (size_t i = 0; i < TT_SIDES; i++)
+        if (!get_side(row, json_object_array_get_idx(list, i), &out[i])) return false;
+    return true;
+}
+
+static bool sides_of_object(const tt_option *row, json_object *o, int out[TT_SIDES]) {
+    int n_known = 0;
+    json_object *value;
+    for (int i = 0; i < TT_SIDES; i++) {
+        if (!json_object_object_get_ex(o, SIDE_NAMES[i], &value)) continue;
+        n_known++;
+        if (value && !get_side(row, value, &out[i])) return false;
+    }
+    return n_known == json_object_object_length(o);
+}
+
+void tt_value_sides(const tt_settings *s, tt_option_id id, int out[TT_SIDES],
+                    tt_problems *problems) {
+    const tt_option *row = tt_option_get(id);
+    const tt_setting *setting = &s->of[id];
+    json_object *value = setting->value;
+    int sides[TT_SIDES] = {0};
+    bool is_right = false;
+    if (!value) return;
+    if (json_object_is_type(value, json_type_string))
+        is_right = sides_of_text(row, json_object_get_string(value), sides);
+    else if (json_object_is_type(value, json_type_array))
+        is_right = sides_of_array(row, value, sides);
+    else if (json_object_is_type(value, json_type_object))
+        is_right = sides_of_object(row, value, sides);
+    else if ((is_right = get_side(row, value, &sides[0])))
+        sides[1] = sides[2] = sides[3] = sides[0];
+    char expected[EXPECTED_BYTES];
+    snprintf(expected, sizeof expected,
+             "one whole number from %g to %g, or four: left, top, right, bottom", row->minimum,
+             row->maximum);
+    if (is_right)
+        memcpy(out, sides, sizeof sides);
+    else
+        refuse(setting, expected, problems);
 }

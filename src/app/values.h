@@ -25,6 +25,16 @@ void tt_value_text(const tt_settings *s, tt_option_id id, const char **out, tt_p
 void tt_value_string(const tt_settings *s, tt_option_id id, const char **out,
                      tt_problems *problems);
 
+/* Left, top, right, bottom: "1,2,3,4", one number for all, [1, 2, 3, 4], or an object of some. */
+enum { TT_SIDES = 4 };
+void tt_value_sides(const tt_settings *s, tt_option_id id, int out[TT_SIDES],
+                    tt_problems *problems);
+
+/* Somebody said it; the table's default does not count. */
+static inline bool tt_value_is_said(const tt_settings *s, tt_option_id id) {
+    return s->of[id].value != NULL && s->of[id].origin > TT_FROM_DEFAULT;
+}
+
 static inline bool tt_value_is_set(const tt_settings *s, tt_option_id id) {
     return s->of[id].value != NULL;
 }

@@ -51,7 +51,10 @@ static tt_status read_request(work *w, tt_err *err) {
     tt_settings_read_job(&w->settings, tree, &w->problems);
     json_object_put(tree);
     tt_request_defaults(w->worker->shared.engine, &model);
-    return tt_app_request_read(&w->settings, &model, &w->request, &w->problems, err);
+    TT_TRY(tt_app_request_read(&w->settings, &model, &w->request, &w->problems, err));
+    const tt_app_loading how = {.models = w->worker->options.models,
+                                .info = tt_engine_get_info(w->worker->shared.engine)};
+    return tt_app_request_load(&w->settings, &how, &w->request, &w->problems, err);
 }
 
 static double pixels_of(const tt_request *r) {
@@ -141,10 +144,14 @@ static void handle(const tt_job *job, tt_reply *reply, void *context) {
     pthread_mutex_lock(&worker->engine_lock);
     tt_status status = answer(&w, &err);
     pthread_mutex_unlock(&worker->engine_lock);
-    if (status != TT_OK) answer_failure(&w, &err);
+    if (status != TT_OK) {
+        tt_app_request_hide_folders(&w.request, &err);
+        answer_failure(&w, &err);
+    }
     tt_app_metrics_count(&worker->metrics, outcome_of(status, &w.problems));
     tell(&w, status, &err, started_us);
     tt_app_made_release(&w.made);
+    tt_app_request_release(&w.request);
     tt_settings_release(&w.settings);
 }
 

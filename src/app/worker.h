@@ -9,6 +9,7 @@
 #ifndef TT_APP_WORKER_H
 #define TT_APP_WORKER_H
 
+#include "app/models.h"
 #include "app/settings.h"
 #include "base/log.h"
 #include "tintype/engine.h"
@@ -21,6 +22,8 @@ typedef struct tt_app_worker_options {
         *settings;            /* what the environment says; a job's own fields beat it. Borrowed */
     tt_engine_options engine; /* the model path must be there. Strings borrowed */
     const tt_log *log;        /* borrowed; NULL: silent */
+    /* Where LoRAs and pictures behind URLs come from. Borrowed; NULL: from nowhere. */
+    const tt_app_models *models;
 } tt_app_worker_options;
 
 /* Opens nothing yet. */

@@ -84,14 +84,17 @@ static tt_status read_flag(tt_settings *s, int commands, int argc, char **argv, 
     return TT_OK;
 }
 
-tt_status tt__args_read(tt_settings *s, int commands, int argc, char **argv, bool *wants_help,
+tt_status tt__args_read(tt_settings *s, int commands, int argc, char **argv, tt__help_wish *help,
                         tt_problems *problems, tt_err *err) {
-    *wants_help = false;
+    *help = TT__HELP_NONE;
     for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-            *wants_help = true;
-        else
+        if (strcmp(argv[i], "--help") != 0 && strcmp(argv[i], "-h") != 0) {
             TT_TRY(read_flag(s, commands, argc, argv, &i, problems, err));
+            continue;
+        }
+        bool is_all = i + 1 < argc && strcmp(argv[i + 1], "all") == 0;
+        *help = is_all ? TT__HELP_ALL : TT__HELP_SHORT;
+        i += is_all;
     }
     return TT_OK;
 }

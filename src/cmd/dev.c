@@ -24,7 +24,8 @@ enum { MAX_SOURCES = TT__MAX_WATCHED_FOLDERS };
 typedef struct bench {
     tt_settings settings; /* owned */
     tt_problems problems;
-    bool wants_help, is_once;
+    tt__help_wish help;
+    bool is_once;
     char *sources[MAX_SOURCES]; /* borrowed from argv */
     int n_sources;
     tt__sdk sdk;
@@ -135,7 +136,7 @@ static tt_status read_words(bench *b, int argc, char **argv, tt_err *err) {
         b->n_sources++;
     }
     return tt__args_read(&b->settings, TT_FOR_DEV, argc - b->n_sources, argv + b->n_sources,
-                         &b->wants_help, &b->problems, err);
+                         &b->help, &b->problems, err);
 }
 
 static tt_status check_words(bench *b, const char **sdk_folder, tt_err *err) {
@@ -184,7 +185,7 @@ static int work(bench *b, int argc, char **argv) {
     bool is_saved;
     int code = TT_EXIT_USAGE;
     tt_status status = read_words(b, argc, argv, &err);
-    if (status == TT_OK && b->wants_help) return tt__dev_help();
+    if (status == TT_OK && b->help) return tt__dev_help(true);
     if (status == TT_OK) status = check_words(b, &sdk_folder, &err);
     if (status == TT_OK) {
         code = TT_EXIT_FAILED;

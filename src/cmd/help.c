@@ -32,29 +32,40 @@ static int print_made(const char *before, tt_status (*make)(tt_buf *, tt_err *))
 }
 
 static tt_status run_options(tt_buf *out, tt_err *err) {
-    return tt_help_options(TT_FOR_RUN, out, err);
+    TT_TRY(tt_help_options(TT_FOR_RUN, TT_HELP_SHORT, out, err));
+    return tt_buf_puts(out,
+                       "\ntintype run --help all: every option, its limits, its names in a job and "
+                       "in the environment,\nand an example of each.\n",
+                       err);
 }
 
-int tt__run_help(void) {
+static tt_status all_run_options(tt_buf *out, tt_err *err) {
+    return tt_help_options(TT_FOR_RUN, TT_HELP_ALL, out, err);
+}
+
+int tt__run_help(bool is_all) {
     static const char intro[] =
         "tintype run: makes pictures from a prompt, or from a job in a JSON file.\n"
         "\n"
         "  tintype run --prompt \"a lighthouse on the sea at sunset\" --seed 5 --out boat.png\n"
         "  tintype run                                 the job in ./test_input.json\n"
+        "  tintype run --prompt \"...\" --lora old-photo.safetensors:0.8 --image photo.jpg "
+        "--strength 0.6\n"
         "  tintype run --input job.json --json         the job's result as JSON on standard "
         "output\n"
         "\n"
         "A flag beats the same field of the job, which beats the environment variable.\n"
         "Exit codes: 0 done, 1 failed while working, 2 the flags or the job make no sense, 130 "
         "cancelled.\n";
-    return print_made(intro, run_options);
+    return print_made(intro, is_all ? all_run_options : run_options);
 }
 
 static tt_status worker_options(tt_buf *out, tt_err *err) {
-    return tt_help_options(TT_FOR_WORKER, out, err);
+    return tt_help_options(TT_FOR_WORKER, TT_HELP_ALL, out, err);
 }
 
-int tt__serve_help(void) {
+int tt__serve_help(bool is_all) {
+    (void)is_all;
     static const char intro[] =
         "tintype serve: RunPod's endpoint API on this machine, with a page to try it.\n"
         "\n"
@@ -64,11 +75,12 @@ int tt__serve_help(void) {
         "  curl -d '{\"input\": {\"prompt\": \"a red boat\"}}' localhost:8000/runsync\n"
         "\n"
         "Fields of a job: \"tintype schema\". A field that a job leaves out is taken from its "
-        "environment\nvariable (\"tintype run --help\"), else from the model.\n";
+        "environment\nvariable (\"tintype run --help all\"), else from the model.\n";
     return print_made(intro, worker_options);
 }
 
-int tt__worker_help(void) {
+int tt__worker_help(bool is_all) {
+    (void)is_all;
     static const char intro[] =
         "tintype worker: makes the pictures that a RunPod endpoint is asked for.\n"
         "\n"
@@ -80,10 +92,11 @@ int tt__worker_help(void) {
 }
 
 static tt_status dev_options(tt_buf *out, tt_err *err) {
-    return tt_help_options(TT_FOR_DEV, out, err);
+    return tt_help_options(TT_FOR_DEV, TT_HELP_ALL, out, err);
 }
 
-int tt__dev_help(void) {
+int tt__dev_help(bool is_all) {
+    (void)is_all;
     static const char intro[] =
         "tintype dev: for the author of a handler in C (tintype/worker.h). Compiles it, runs the "
         "job in\nthe test_input.json beside it, and does so again whenever a file there is saved.\n"

@@ -21,7 +21,7 @@ static int version(void) {
 typedef struct command {
     const char *name;
     int (*run)(int argc, char **argv); /* argv starts after the name */
-    int (*help)(void);
+    int (*help)(bool is_all);
 } command;
 
 static int schema(int argc, char **argv) {
@@ -29,12 +29,15 @@ static int schema(int argc, char **argv) {
     return tt__schema();
 }
 
+static int schema_help(bool is_all) {
+    (void)is_all;
+    return tt__help();
+}
+
 static const command COMMANDS[] = {
-    {"run", tt__run, tt__run_help},
-    {"serve", tt__serve, tt__serve_help},
-    {"worker", tt__worker, tt__worker_help},
-    {"dev", tt__dev, tt__dev_help},
-    {"schema", schema, tt__help},
+    {"run", tt__run, tt__run_help},          {"serve", tt__serve, tt__serve_help},
+    {"worker", tt__worker, tt__worker_help}, {"dev", tt__dev, tt__dev_help},
+    {"schema", schema, schema_help},
 };
 enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
 
@@ -62,7 +65,8 @@ static int unknown_command(const char *name) {
 
 static int help(int argc, char **argv) {
     const command *about = argc > 2 ? find_command(argv[2]) : NULL;
-    return about ? about->help() : tt__help();
+    bool is_all = argc > 3 && strcmp(argv[3], "all") == 0;
+    return about ? about->help(is_all) : tt__help();
 }
 
 /* A picture opened as descriptor 1 would receive what is printed. So a closed standard descriptor is filled, in the

@@ -9,6 +9,7 @@
 #include "app/handler.h"
 #include "app/show.h"
 #include "app/values.h"
+#include "app/warnings.h"
 #include "base/file.h"
 #include "base/limits.h"
 #include "cmd/args.h"
@@ -23,9 +24,12 @@
 typedef struct run {
     tt_settings settings;
     tt_problems problems;
-    bool wants_help, is_json, has_no_preview;
+    tt__help_wish help;
+    bool is_json, has_no_preview;
     const char *out_path; /* borrowed from the settings; NULL: nobody named one */
     tt_engine_options engine_options;
+    tt_app_folders folders;
+    tt_app_models models;
     char model_path[PATH_MAX];
     tt_engine *engine; /* owned */
     tt_app_request request;
@@ -38,7 +42,18 @@ typedef struct run {
 static tt_status read_words(run *r, int argc, char **argv, tt_err *err) {
     TT_TRY(tt_settings_init(&r->settings, err));
     TT_TRY(tt__args_read_environment(&r->settings, err));
-    return tt__args_read(&r->settings, TT_FOR_RUN, argc, argv, &r->wants_help, &r->problems, err);
+    return tt__args_read(&r->settings, TT_FOR_RUN, argc, argv, &r->help, &r->problems, err);
+}
+
+/* The request, with its pictures and LoRAs. `info` is NULL before the model is open. */
+static tt_status read_request(run *r, const tt_request *model, const tt_engine_info *info,
+                              tt_err *err) {
+    const tt_app_loading how = {.models = &r->models, .info = info};
+    tt_app_request_release(&r->request);
+    tt_status status = tt_app_request_read(&r->settings, model, &r->request, &r->problems, err);
+    if (status != TT_OK) r->request = (tt_app_request){.format = NULL};
+    return status == TT_OK ? tt_app_request_load(&r->settings, &how, &r->request, &r->problems, err)
+                           : status;
 }
 
 /* Checks everything that needs no model. A job that cannot be read does not hide what is wrong with the flags. */
@@ -51,9 +66,10 @@ static tt_status check_words(run *r, tt_err *err) {
     if (!has_job) tt_problems_add(&r->problems, "%s", err->message);
     tt__outfile_settle_format(&r->settings, &r->out_path, &r->problems);
     tt_app_engine_read(&r->settings, &r->engine_options, &r->problems, &told_as_problem);
+    tt_app_folders_read(&r->settings, &r->folders, &r->problems);
+    r->models = tt_app_models_of_folders(&r->folders);
     tt_request_defaults(NULL, &generic);
-    if (has_job) return tt_app_request_read(&r->settings, &generic, &r->request, &r->problems, err);
-    return tt_problems_status(&r->problems, err);
+    return has_job ? read_request(r, &generic, NULL, err) : tt_problems_status(&r->problems, err);
 }
 
 static bool writes_files(const run *r) {
@@ -84,7 +100,7 @@ static bool on_progress(void *context, const tt_progress *progress) {
 static tt_status make(run *r, tt_err *err) {
     tt_request model;
     tt_request_defaults(r->engine, &model);
-    TT_TRY(tt_app_request_read(&r->settings, &model, &r->request, &r->problems, err));
+    TT_TRY(read_request(r, &model, tt_engine_get_info(r->engine), err));
     r->request.engine.progress = on_progress;
     r->request.engine.progress_context = r;
     tt__progress_view_init(&r->progress);
@@ -128,13 +144,18 @@ static int print_json_result(run *r, tt_err *err) {
     return code;
 }
 
+static tt_status print_warning(void *context, const char *sentence, tt_err *err) {
+    (void)context, (void)err;
+    fprintf(stderr, "%s\n", sentence);
+    return TT_OK;
+}
+
 /* "boat-5.png  seed 5" for each picture, the picture itself above it where the terminal can show it. */
 static int print_pictures(run *r, tt_err *err) {
     const tt_result *result = &r->made.result;
     char path[PATH_MAX], line[PATH_MAX + 64];
-    if (result->prompt_tokens > result->prompt_tokens_used)
-        fprintf(stderr, "the prompt has %d tokens, only the first %d were used\n",
-                result->prompt_tokens, result->prompt_tokens_used);
+    tt_app_facts facts = {tt_engine_get_info(r->engine), &r->request, result, r->made.encode_ms};
+    tt_app_warnings(&facts, print_warning, NULL, err);
     int code = TT_EXIT_OK;
     for (int i = 0; code == TT_EXIT_OK && i < result->n_pictures; i++) {
         uint64_t seed = result->pictures[i].seed;
@@ -176,7 +197,7 @@ static void tell_failure(const run *r, const tt_err *err) {
 static tt_status work(run *r, int argc, char **argv, tt_err *err) {
     r->exit_code = TT_EXIT_USAGE;
     TT_TRY(read_words(r, argc, argv, err));
-    if (r->wants_help) return TT_OK;
+    if (r->help) return TT_OK;
     TT_TRY(check_words(r, err));
     if (writes_files(r)) TT_TRY(tt__outfile_plan(r->out_path, r->request.format, &r->outfile, err));
     r->exit_code = TT_EXIT_FAILED;
@@ -191,14 +212,15 @@ int tt__run(int argc, char **argv) {
     tt_problems_init(&r.problems);
     tt_status status = work(&r, argc, argv, &err);
     int code = r.exit_code;
-    if (r.wants_help)
-        code = tt__run_help();
+    if (r.help)
+        code = tt__run_help(r.help == TT__HELP_ALL);
     else if (status != TT_OK)
         tell_failure(&r, &err);
     else
         code = r.is_json ? print_json_result(&r, &err) : print_pictures(&r, &err);
     if (status == TT_E_CANCELLED) code = tt__cancel_exit_code();
     tt_app_made_release(&r.made);
+    tt_app_request_release(&r.request);
     tt_engine_close(r.engine);
     tt_settings_release(&r.settings);
     return code;

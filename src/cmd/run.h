@@ -24,12 +24,13 @@ bool tt__worker_is_wanted(int argc, char **argv);
 /* `tintype dev handler.c`: compile, run, watch, repeat. */
 int tt__dev(int argc, char **argv);
 
-/* `tintype help`, `tintype schema`. */
+/* `tintype help`, `tintype schema`. is_all: every option with all there is to know; `run` has a short form, the others have few
+ * options and tell all. */
 int tt__help(void);
-int tt__run_help(void);
-int tt__worker_help(void);
-int tt__serve_help(void);
-int tt__dev_help(void);
+int tt__run_help(bool is_all);
+int tt__worker_help(bool is_all);
+int tt__serve_help(bool is_all);
+int tt__dev_help(bool is_all);
 int tt__schema(void);
 
 /* Writes text to standard output and makes sure that it arrived; says so on standard error when not. */

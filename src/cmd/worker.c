@@ -19,8 +19,11 @@ enum { MAX_WORDS = 24, NUMBER_BYTES = 16 };
 typedef struct service {
     tt_settings settings; /* owned */
     tt_problems problems;
-    bool wants_help, is_serve;
+    tt__help_wish help;
+    bool is_serve;
     tt_engine_options engine_options;
+    tt_app_folders folders;
+    tt_app_models models;
     char model_path[PATH_MAX];
     tt_log log;
     tt_app_worker *worker; /* owned */
@@ -50,8 +53,7 @@ static tt_status read_words(service *s, int argc, char **argv, tt_err *err) {
     TT_TRY(tt__args_read_environment(&s->settings, err));
     /* A job without a prompt is a mistake of the client's, not a wish for the operator's prompt. */
     tt_settings_forget(&s->settings, TT_OPT_PROMPT);
-    return tt__args_read(&s->settings, TT_FOR_WORKER, argc, argv, &s->wants_help, &s->problems,
-                         err);
+    return tt__args_read(&s->settings, TT_FOR_WORKER, argc, argv, &s->help, &s->problems, err);
 }
 
 /* The environment's defaults for jobs, judged before a job has to. */
@@ -60,11 +62,13 @@ static tt_status check_job_defaults(service *s, tt_err *err) {
     tt_app_request request;
     tt_request generic;
     tt_err told_as_problems;
+    tt_status read = TT_E_INVALID;
     tt_request_defaults(NULL, &generic);
     tt_settings_copy(&job, &s->settings);
     tt_status status = tt_settings_set_text(&job, TT_OPT_PROMPT, TT_FROM_JOB, "prompt", "", err);
     if (status == TT_OK)
-        tt_app_request_read(&job, &generic, &request, &s->problems, &told_as_problems);
+        read = tt_app_request_read(&job, &generic, &request, &s->problems, &told_as_problems);
+    if (read == TT_OK) tt_app_request_release(&request);
     tt_settings_release(&job);
     return status;
 }
@@ -104,6 +108,7 @@ static tt_status check_words(service *s, tt_err *err) {
     read_log(s);
     TT_TRY(check_job_defaults(s, err));
     tt_app_engine_read(&s->settings, &s->engine_options, &s->problems, &told_as_problem);
+    tt_app_folders_read(&s->settings, &s->folders, &s->problems);
     return tt_problems_status(&s->problems, err);
 }
 
@@ -175,7 +180,8 @@ static tt_status open_worker(service *s, tt_err *err) {
         TT_TRY(tt__model_path_find(s->model_path, sizeof s->model_path, err));
         s->engine_options.model_path = s->model_path;
     }
-    const tt_app_worker_options options = {&s->settings, s->engine_options, &s->log};
+    s->models = tt_app_models_of_folders(&s->folders);
+    const tt_app_worker_options options = {&s->settings, s->engine_options, &s->log, &s->models};
     TT_TRY(tt_app_worker_new(&options, &s->worker, err));
     choose_words(s);
     put_into_environment(s, TT_OPT_CORS_ORIGIN);
@@ -198,7 +204,8 @@ static void tell_failure(const service *s, const tt_err *err) {
 static int run(service *s, int argc, char **argv) {
     tt_err err;
     tt_status status = read_words(s, argc, argv, &err);
-    if (status == TT_OK && s->wants_help) return s->is_serve ? tt__serve_help() : tt__worker_help();
+    if (status == TT_OK && s->help)
+        return s->is_serve ? tt__serve_help(true) : tt__worker_help(true);
     if (status == TT_OK) status = check_words(s, &err);
     int code = TT_EXIT_USAGE;
     if (status == TT_OK) {

@@ -60,8 +60,17 @@ FAKE void tt_engine_options_defaults(tt_engine_options *options) {
 }
 
 FAKE void tt_request_defaults(const tt_engine *engine, tt_request *request) {
-    *request =
-        (tt_request){.width = 1024, .height = 1024, .steps = 24, .guidance = 4.5f, .count = 1};
+    *request = (tt_request){.width = 1024,
+                            .height = 1024,
+                            .steps = 24,
+                            .guidance = 4.5f,
+                            .count = 1,
+                            .strength = 0.75f,
+                            .guidance_end = 1,
+                            .eta = -1,
+                            .hires_strength = 0.7f,
+                            .aesthetic_score = 6,
+                            .negative_aesthetic_score = 2.5f};
     if (!engine) return;
     request->width = engine->info.default_width;
     request->height = engine->info.default_height;
@@ -96,6 +105,58 @@ FAKE tt_status tt_sampler_lookup(const char *name, const char **sampler, const c
                    name);
 }
 
+FAKE const char *const *tt_recipe_names(void) {
+    static const char *const names[] = {"lightning-4", "turbo-1", NULL};
+    return names;
+}
+
+FAKE tt_status tt_recipe_apply(const char *name, tt_request *request, tt_err *err) {
+    if (strcmp(name, "lightning-4") != 0)
+        return tt_fail(err, TT_E_INVALID,
+                       "recipe: expected one of lightning-4, turbo-1, found \"%s\"", name);
+    request->sampler = "euler";
+    request->schedule = "leading";
+    request->steps = 4;
+    request->guidance = 1;
+    request->eta = 0;
+    return TT_OK;
+}
+
+/* The request's adapters, then one per "<lora:" in the prompt, found as the engine does. */
+static inline tt_status fake_adapters(const tt_request *request, tt_result *result, tt_err *err) {
+    result->adapters = calloc(8, sizeof *result->adapters);
+    for (int i = 0; i < request->n_adapters; i++) {
+        tt_result_adapter *a = &result->adapters[result->n_adapters++];
+        *a = (tt_result_adapter){.unet = request->adapters[i].scale,
+                                 .te1 = request->adapters[i].scale,
+                                 .te2 = request->adapters[i].scale,
+                                 .kinds = "LoRA",
+                                 .rank_min = 8,
+                                 .rank_max = 8,
+                                 .n_unet = 3,
+                                 .n_keys = 9,
+                                 .n_matched = 9};
+        snprintf(a->name, sizeof a->name, "%s", request->adapters[i].name);
+        snprintf(a->path, sizeof a->path, "%s", request->adapters[i].path);
+    }
+    const char *tag = strstr(request->prompt, "<lora:");
+    if (!tag) return TT_OK;
+    tt_result_adapter *a = &result->adapters[result->n_adapters++];
+    *a = (tt_result_adapter){.from_prompt = true,
+                             .unet = 0.5f,
+                             .te1 = 1,
+                             .te2 = 1,
+                             .kinds = "LoHa",
+                             .n_keys = 9,
+                             .n_matched = 7,
+                             .n_unmatched = 2};
+    snprintf(a->name, sizeof a->name, "%.*s", (int)strcspn(tag + 6, ":>"), tag + 6);
+    snprintf(a->unmatched[0], sizeof a->unmatched[0], "odd.one");
+    snprintf(a->unmatched[1], sizeof a->unmatched[1], "odd.two");
+    return request->find_adapter(request->find_adapter_context, a->name, a->path, sizeof a->path,
+                                 err);
+}
+
 /* Every step of every picture, as the engine does, with a grey preview where one is wanted. */
 static inline bool fake_steps(tt_engine *engine, const tt_request *request) {
     static uint8_t grey[32 * 24 * 3];
@@ -112,6 +173,13 @@ static inline bool fake_steps(tt_engine *engine, const tt_request *request) {
             if (!request->progress(request->progress_context, &p)) return false;
         }
     return true;
+}
+
+FAKE void tt_result_release(tt_result *result) {
+    for (int i = 0; result->pictures && i < result->n_pictures; i++) free(result->pictures[i].rgb);
+    free(result->pictures);
+    free(result->adapters);
+    *result = (tt_result){.pictures = NULL};
 }
 
 FAKE tt_status tt_engine_generate(tt_engine *engine, const tt_request *request, tt_result *result,
@@ -140,13 +208,13 @@ FAKE tt_status tt_engine_generate(tt_engine *engine, const tt_request *request, 
     result->timings =
         (tt_timings){.text_ms = 1, .denoise_ms = 500, .vae_ms = 20, .total_ms = 530, .plan_ms = 9};
     result->peak_bytes = 123456789;
-    return TT_OK;
-}
-
-FAKE void tt_result_release(tt_result *result) {
-    for (int i = 0; result->pictures && i < result->n_pictures; i++) free(result->pictures[i].rgb);
-    free(result->pictures);
-    *result = (tt_result){.pictures = NULL};
+    result->clip_skip = request->clip_skip ? request->clip_skip : 2;
+    result->compat = request->compat ? request->compat : "diffusers";
+    result->prompt_syntax = request->prompt_syntax ? request->prompt_syntax : "a1111";
+    result->steps = request->steps;
+    tt_status status = fake_adapters(request, result, err);
+    if (status != TT_OK) tt_result_release(result);
+    return status;
 }
 
 FAKE const char *tt_version(void) {

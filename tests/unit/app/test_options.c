@@ -22,7 +22,7 @@ static tt_buf help_text(void) {
     tt_buf text;
     tt_err err;
     tt_buf_init(&text, TEXT_BYTES);
-    assert_int_equal(tt_help_options(EVERY_COMMAND, &text, &err), TT_OK);
+    assert_int_equal(tt_help_options(EVERY_COMMAND, TT_HELP_ALL, &text, &err), TT_OK);
     return text;
 }
 
@@ -47,15 +47,17 @@ static void every_row_is_complete(void **state) {
         assert_true(row->flag || row->field || row->environment);
         if (row->flag) assert_non_null(row->environment);
         assert_true(tt_option_is_for((tt_option_id)i, EVERY_COMMAND));
-        assert_non_null(row->group);
+        assert_int_equal(row->id, i); /* the rows stand in the order of the ids */
+        assert_non_null(tt_option_group((tt_option_id)i));
         assert_non_null(row->help);
         assert_non_null(row->example);
         assert_true(row->fixed_default || row->default_text);
-        if (row->type == TT_OPTION_CHOICE || row->type == TT_OPTION_SAMPLER)
+        if (row->type == TT_OPTION_CHOICE || row->type == TT_OPTION_NAME)
             assert_non_null(row->choices);
         if (row->type == TT_OPTION_INTEGER || row->type == TT_OPTION_NUMBER)
             assert_true(row->minimum <= row->maximum);
         if (row->type == TT_OPTION_SWITCH) assert_null(row->value_name);
+        if (row->type == TT_OPTION_LIST) assert_non_null(row->items);
     }
 }
 
@@ -100,7 +102,14 @@ static void names_of_existing_clients_are_known(void **state) {
                  {"count", TT_OPT_COUNT},
                  {"batch", TT_OPT_COUNT},
                  {"output_format", TT_OPT_FORMAT},
-                 {"negative_prompt", TT_OPT_NEGATIVE_PROMPT}};
+                 {"negative_prompt", TT_OPT_NEGATIVE_PROMPT},
+                 {"high_noise_frac", TT_OPT_REFINER_START},
+                 {"denoising_strength", TT_OPT_STRENGTH},
+                 {"init_image", TT_OPT_IMAGE},
+                 {"image_url", TT_OPT_IMAGE},
+                 {"mask_image", TT_OPT_MASK},
+                 {"subseed", TT_OPT_VARIATION_SEED},
+                 {"hr_scale", TT_OPT_HIRES_SCALE}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tt_option_id id;
         const char *spelling;
@@ -132,6 +141,41 @@ static void every_row_appears_in_the_help(void **state) {
             fail_msg("%s is not in the help", row->field);
     }
     tt_buf_release(&text);
+}
+
+/* As typed: the flag and a value, whatever stands between. */
+static void every_flag_has_an_example_in_the_help(void **state) {
+    (void)state;
+    tt_buf text = help_text();
+    for (int i = 0; i < TT_OPTION_COUNT; i++) {
+        const tt_option *row = tt_option_get((tt_option_id)i);
+        char start[64];
+        if (!row->flag) continue;
+        snprintf(start, sizeof start, "Example: %s", row->flag);
+        if (!strstr(text.data, start)) fail_msg("%s has no example", row->flag);
+    }
+    assert_non_null(strstr(text.data, "Example: --steps 24\n"));
+    assert_non_null(strstr(text.data, "Example: --sampler \"DPM++ 2M Karras\"\n"));
+    assert_non_null(strstr(text.data, "Example: --json\n"));
+    tt_buf_release(&text);
+}
+
+static void the_short_help_has_the_common_options_only(void **state) {
+    (void)state;
+    tt_buf text, all = help_text();
+    tt_buf_init(&text, TEXT_BYTES);
+    assert_int_equal(tt_help_options(TT_FOR_RUN, TT_HELP_SHORT, &text, NULL), TT_OK);
+    for (int i = 0; i < TT_OPTION_COUNT; i++) {
+        const tt_option *row = tt_option_get((tt_option_id)i);
+        char start[64];
+        if (!row->flag || !tt_option_is_for((tt_option_id)i, TT_FOR_RUN)) continue;
+        snprintf(start, sizeof start, "\n  %s%s", row->flag, row->value_name ? " " : "");
+        assert_int_equal(strstr(text.data, start) != NULL, row->is_common);
+    }
+    assert_true(text.size < all.size / 3);
+    assert_null(strstr(text.data, "TINTYPE_"));
+    tt_buf_release(&text);
+    tt_buf_release(&all);
 }
 
 static void the_help_is_readable_at_100_columns(void **state) {
@@ -182,15 +226,30 @@ static void the_schema_states_ranges_and_defaults(void **state) {
     json_object_put(root);
 }
 
+/* What an entry of the list may look like is told by the schema, and read by request_loras.c. */
+static void the_schema_tells_what_a_lora_is(void **state) {
+    (void)state;
+    json_object *root, *fields = schema_fields(&root), *at;
+    static const char *const members[] = {"name", "source", "scale", "unet",
+                                          "te",   "te1",    "te2",   "blocks"};
+    assert_true(json_object_object_get_ex(fields, "loras", &at));
+    assert_true(json_object_object_get_ex(at, "items", &at));
+    assert_true(json_object_object_get_ex(at, "anyOf", &at));
+    assert_true(json_object_object_get_ex(json_object_array_get_idx(at, 1), "properties", &at));
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        assert_true(json_object_object_get_ex(at, members[i], NULL));
+    json_object_put(root);
+}
+
 static tt_status write_help(tt_buf *out, tt_err *err) {
-    return tt_help_options(EVERY_COMMAND, out, err);
+    return tt_help_options(EVERY_COMMAND, TT_HELP_ALL, out, err);
 }
 
 static void a_command_tells_its_own_options_only(void **state) {
     (void)state;
     tt_buf text;
     tt_buf_init(&text, TEXT_BYTES);
-    assert_int_equal(tt_help_options(TT_FOR_WORKER, &text, NULL), TT_OK);
+    assert_int_equal(tt_help_options(TT_FOR_WORKER, TT_HELP_ALL, &text, NULL), TT_OK);
     assert_non_null(strstr(text.data, "--port"));
     assert_non_null(strstr(text.data, "--model"));
     assert_non_null(strstr(text.data, "TINTYPE_API_KEY"));
@@ -256,9 +315,12 @@ int main(void) {
         cmocka_unit_test(names_of_existing_clients_are_known),
         cmocka_unit_test(a_flag_is_found_by_its_whole_name_only),
         cmocka_unit_test(every_row_appears_in_the_help),
+        cmocka_unit_test(every_flag_has_an_example_in_the_help),
+        cmocka_unit_test(the_short_help_has_the_common_options_only),
         cmocka_unit_test(the_help_is_readable_at_100_columns),
         cmocka_unit_test(every_field_appears_in_the_schema_under_all_its_names),
         cmocka_unit_test(the_schema_states_ranges_and_defaults),
+        cmocka_unit_test(the_schema_tells_what_a_lora_is),
         cmocka_unit_test(a_command_tells_its_own_options_only),
         cmocka_unit_test(secrets_have_no_flag),
         cmocka_unit_test(texts_survive_failed_allocations),

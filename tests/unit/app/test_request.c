@@ -22,10 +22,12 @@ typedef struct reading {
     tt_problems problems;
     tt_app_request request;
     tt_status status;
+    bool is_read; /* the request is to be released */
     tt_err err;
 } reading;
 
 static void begin(reading *r) {
+    r->is_read = false;
     tt_problems_init(&r->problems);
     assert_int_equal(tt_settings_init(&r->settings, &r->err), TT_OK);
 }
@@ -35,6 +37,16 @@ static void finish(reading *r) {
     tt_request model;
     tt_request_defaults(&engine, &model);
     r->status = tt_app_request_read(&r->settings, &model, &r->request, &r->problems, &r->err);
+    r->is_read = r->status == TT_OK;
+}
+
+/* The same with all it names opened. */
+static void finish_all(reading *r, const tt_app_models *models, const tt_engine_info *info) {
+    const tt_app_loading how = {.models = models, .info = info};
+    finish(r);
+    if (!r->is_read) return;
+    r->status = tt_app_request_load(&r->settings, &how, &r->request, &r->problems, &r->err);
+    r->is_read = r->status == TT_OK;
 }
 
 static void add_job(reading *r, const char *job) {
@@ -57,6 +69,8 @@ static void read_job(reading *r, const char *job) {
 }
 
 static void end(reading *r) {
+    if (r->is_read) tt_app_request_release(&r->request);
+    r->is_read = false;
     tt_settings_release(&r->settings);
 }
 
@@ -92,7 +106,11 @@ static void a_prompt_alone_takes_the_models_defaults(void **state) {
     assert_int_equal(q->count, 1);
     assert_null(q->sampler);
     assert_null(q->schedule);
-    assert_string_equal(q->noise, "cpu");
+    assert_null(q->noise);
+    assert_true(q->eta < 0);
+    assert_int_equal(q->n_adapters, 0);
+    assert_null(q->image);
+    assert_true(q->hires_scale <= 1);
     assert_true(q->seed < (UINT64_C(1) << 32));
     assert_string_equal(r.request.format, "png");
     assert_int_equal(r.request.quality, 0);
@@ -187,7 +205,34 @@ static const char *const WRONG_FIELDS[][2] = {
     {"\"seed\": \"5\"",
      "seed: expected a whole number from 0 to 18446744073709551615, or none for a random "
      "one, found \"5\", a string"},
-    {"\"clip_skip\": 1", "clip_skip: expected 2, nothing else is built yet, found 1"},
+    {"\"clip_skip\": 0", "clip_skip: expected a whole number from 1 to 12, found 0"},
+    {"\"clip_skip\": 13", "clip_skip: expected a whole number from 1 to 12, found 13"},
+    {"\"eta\": 1.5", "eta: expected a number from 0 to 1, found 1.5"},
+    {"\"guidance_start\": 0.9, \"guidance_end\": 0.5",
+     "guidance_start: expected at most the end of guidance, 0.5, found 0.9"},
+    {"\"compat\": \"invoke\"",
+     "compat: expected one of diffusers, a1111, comfyui, found \"invoke\""},
+    {"\"prompt_syntax\": 1",
+     "prompt_syntax: expected one of a1111, comfyui, compel, plain, found 1"},
+    {"\"recipe\": \"slow\"", "recipe: expected one of lightning-4, turbo-1, found \"slow\""},
+    {"\"hires_scale\": 5", "hires_scale: expected a number from 1 to 4, found 5"},
+    {"\"hires_strength\": 0", "hires_strength: expected a number above 0, at most 1, found 0"},
+    {"\"image\": \"x\", \"strength\": 0",
+     "strength: expected a number above 0, at most 1, found 0"},
+    {"\"outpaint\": \"1,2,3\"",
+     "outpaint: expected one whole number from 0 to 4096, or four: left, "
+     "top, right, bottom, found \"1,2,3\""},
+    {"\"outpaint\": [0, 0, 0]",
+     "outpaint: expected one whole number from 0 to 4096, or four: left, "
+     "top, right, bottom, found an array"},
+    {"\"outpaint\": {\"lef\": 8}", "outpaint: expected one whole number from 0 to 4096, or four: "
+                                   "left, top, right, bottom, found an object"},
+    {"\"outpaint\": 4097",
+     "outpaint: expected one whole number from 0 to 4096, or four: left, top, "
+     "right, bottom, found 4097"},
+    {"\"variation_strength\": 1, \"variation_seed\": 18446744073709551615, \"count\": 2",
+     "variation_seed: expected at most 18446744073709551614, since 2 pictures take consecutive "
+     "seeds, found 18446744073709551615"},
     {"\"quality\": 0", "quality: expected a whole number from 1 to 100, found 0"},
     {"\"format\": \"gif\"", "format: expected one of png, jpeg, jpg, webp, found \"gif\""},
     {"\"noise\": 1", "noise: expected one of cpu, cpu-f16, cuda, found 1"},
@@ -197,9 +242,28 @@ static const char *const WRONG_FIELDS[][2] = {
     {"\"scheduler\": 3", "scheduler: expected text, found 3"},
     {"\"sampler\": \"DPM++ 2M Karras\", \"schedule\": \"normal\"",
      "schedule: expected karras, as the name of the sampler says, or none, found \"normal\""},
-    {"\"loras\": [{\"name\": \"a\", \"scale\": 1}]",
-     "loras: expected an empty list, since LoRAs cannot be applied yet, found 1 of them"},
-    {"\"loras\": \"a\"", "loras: expected a list"},
+    {"\"loras\": \"a\"", "loras: expected a list, found \"a\""},
+    {"\"loras\": [5]", "loras[0]: expected a name or an object, found 5"},
+    {"\"loras\": [\"a\", null]", "loras[1]: expected a name or an object, found nothing"},
+    {"\"loras\": [\"a:0.5,1\"]",
+     "loras[0]: expected a scale from -100 to 100, or part=scale, after "
+     "the colon, found \"1\""},
+    {"\"loras\": [\"a:te=x\"]", "loras[0]: expected a scale from -100 to 100, or part=scale, after "
+                                "the colon, found \"te=x\""},
+    {"\"loras\": [\"a:101\"]",
+     "loras[0]: expected a scale from -100 to 100, or part=scale, after the "
+     "colon, found \"101\""},
+    {"\"loras\": [{}]", "loras[0]: expected a name or a source, found neither"},
+    {"\"loras\": [{\"name\": \"\"}]",
+     "loras[0]: expected name to be text of 1 to 2047 bytes, found \"\""},
+    {"\"loras\": [{\"name\": \"a\", \"scale\": \"1\"}]",
+     "loras[0]: expected scale to be a number from -100 to 100, found \"1\""},
+    {"\"loras\": [{\"name\": \"a\", \"stength\": 1}]",
+     "loras[0]: unknown member \"stength\", did you mean strength?"},
+    {"\"loras\": [{\"name\": \"a\", \"blocks\": [1]}]",
+     "loras[0]: expected blocks to be an object of numbers, found an array"},
+    {"\"loras\": [{\"name\": \"a\", \"blocks\": {\"in-0\": 1}}]",
+     "loras[0]: unknown block \"in-0\""},
     {"\"negative_prompt\": 5", "negative_prompt: expected text, found 5"},
     {"\"negative_prompt\": \"a\\u0000b\"",
      "negative_prompt: expected text without NUL characters, found one at byte 1"},
@@ -257,7 +321,7 @@ static void all_faults_are_told_at_once(void **state) {
     reading r;
     read_job(&r, "{\"input\": {\"stepz\": 1, \"width\": 7, \"steps\": \"x\", \"seed\": -1, "
                  "\"sampler\": \"foo\", "
-                 "\"clip_skip\": 1}}");
+                 "\"clip_skip\": 0}}");
     assert_int_equal(r.status, TT_E_INVALID);
     assert_int_equal(r.problems.count, 7);
     tt_buf text;
@@ -321,6 +385,56 @@ static void a_prompt_has_a_longest_length(void **state) {
     add_text(&r, TT_OPT_PROMPT, TT_FROM_FLAG, "--prompt", text);
     finish(&r);
     assert_int_equal(r.status, TT_OK);
+    end(&r);
+}
+
+static void how_to_draw_reaches_the_request(void **state) {
+    (void)state;
+    reading r;
+    read_job(&r,
+             "{\"input\": {\"prompt\": \"x\", \"prompt_2\": \"y\", \"negative_prompt_2\": \"z\", "
+             "\"prompt_syntax\": \"compel\", \"negative_policy\": \"zeros\", \"clip_skip\": 3, "
+             "\"compat\": \"a1111\", \"guidance_start\": 0.1, \"guidance_end\": 0.9, "
+             "\"eta\": 0.5, \"subseed_strength\": 0.25, \"subseed\": 9, "
+             "\"original_width\": 2048, \"target_height\": 512, \"crop_w\": 64, "
+             "\"hr_scale\": 1.5, \"hires_strength\": 0.4, \"hires_steps\": 6, "
+             "\"hires_upscaler\": \"picture\", \"refiner_switch_at\": 0.8, "
+             "\"aesthetic_score\": 7, \"outpaint\": {\"left\": 1, \"bottom\": 16}}}");
+    assert_int_equal(r.status, TT_OK);
+    const tt_request *q = &r.request.engine;
+    assert_string_equal(q->prompt_2, "y");
+    assert_string_equal(q->negative_prompt_2, "z");
+    assert_string_equal(q->prompt_syntax, "compel");
+    assert_string_equal(q->negative_policy, "zeros");
+    assert_int_equal(q->clip_skip, 3);
+    assert_string_equal(q->compat, "a1111");
+    assert_true(q->guidance_start == 0.1f && q->guidance_end == 0.9f && q->eta == 0.5f);
+    assert_true(q->variation_strength == 0.25f && q->variation_seed == 9);
+    assert_int_equal(q->original_width, 2048);
+    assert_int_equal(q->target_height, 512);
+    assert_int_equal(q->crop_left, 64);
+    assert_true(q->hires_scale == 1.5f && q->hires_strength == 0.4f && q->hires_steps == 6);
+    assert_string_equal(q->hires_upscaler, "picture");
+    assert_true(q->refiner_start == 0.8f && q->aesthetic_score == 7);
+    assert_int_equal(r.request.outpaint.left, 8); /* rounded up */
+    assert_int_equal(r.request.outpaint.top, 0);
+    assert_int_equal(r.request.outpaint.bottom, 16);
+    end(&r);
+}
+
+static void a_recipe_comes_before_what_is_said_beside_it(void **state) {
+    (void)state;
+    reading r;
+    begin(&r);
+    add_text(&r, TT_OPT_CFG, TT_FROM_ENVIRONMENT, "TINTYPE_CFG_SCALE", "9");
+    add_job(&r, "{\"input\": {\"prompt\": \"x\", \"recipe\": \"lightning-4\", \"steps\": 6}}");
+    finish(&r);
+    assert_int_equal(r.status, TT_OK);
+    assert_string_equal(r.request.engine.sampler, "euler");
+    assert_int_equal(r.request.engine.steps, 6);
+    assert_true(r.request.engine.guidance == 1); /* a job's recipe is nearer than the environment */
+    assert_true(r.request.engine.eta == 0);
+    assert_string_equal(r.request.recipe, "lightning-4");
     end(&r);
 }
 
@@ -513,21 +627,38 @@ static void fields_without_a_meaning_yet_are_refused_with_a_reason(void **state)
     assert_field_fault("\"preset\": \"portrait\"",
                        "preset: expected null or nothing, since presets cannot be chosen yet, "
                        "found \"portrait\"");
-    assert_field_fault("\"image_url\": \"https://example.org/a.png\"",
-                       "image_url: expected null or nothing, since pictures start from noise "
-                       "only, found \"https://example.org/a.png\"");
 }
 
 static void settings_that_have_no_effect_are_accepted_and_told(void **state) {
     (void)state;
     reading r;
-    read_job(&r, "{\"input\": {\"prompt\": \"x\", \"refiner_inference_steps\": 50, "
-                 "\"strength\": 0.3}}");
+    begin(&r);
+    add_job(&r, "{\"input\": {\"prompt\": \"x\", \"refiner_inference_steps\": 50, "
+                "\"strength\": 0.3, \"high_noise_frac\": 0.8}}");
+    finish_all(&r, NULL, &FAKE_INFO);
     assert_int_equal(r.status, TT_OK);
-    assert_int_equal(r.request.n_unused, 2);
-    assert_string_equal(r.request.unused[0].field, "refiner_inference_steps");
-    assert_string_equal(r.request.unused[0].why, "there is no refiner here");
-    assert_string_equal(r.request.unused[1].field, "strength");
+    assert_int_equal(r.request.n_unused, 3);
+    assert_string_equal(r.request.unused[0].field, "strength");
+    assert_string_equal(r.request.unused[0].why, "there is no picture to start from");
+    assert_string_equal(r.request.unused[1].field, "refiner_inference_steps");
+    assert_string_equal(r.request.unused[1].why, "there is no refiner here");
+    assert_string_equal(r.request.unused[2].field, "high_noise_frac");
+    assert_true(r.request.engine.refiner_start == 0);
+    end(&r);
+}
+
+static void a_refiner_takes_over_where_the_request_says(void **state) {
+    (void)state;
+    tt_engine_info info = FAKE_INFO;
+    info.refiner_name = "refiner.safetensors";
+    reading r;
+    begin(&r);
+    add_job(&r, "{\"input\": {\"prompt\": \"x\", \"refiner_inference_steps\": 50, "
+                "\"high_noise_frac\": 0.8}}");
+    finish_all(&r, NULL, &info);
+    assert_int_equal(r.status, TT_OK);
+    assert_true(r.request.engine.refiner_start == 0.8f);
+    assert_int_equal(r.request.n_unused, 1);
     end(&r);
 }
 
@@ -561,6 +692,9 @@ int main(void) {
         cmocka_unit_test(fields_of_another_sdxl_worker_are_understood),
         cmocka_unit_test(fields_without_a_meaning_yet_are_refused_with_a_reason),
         cmocka_unit_test(settings_that_have_no_effect_are_accepted_and_told),
+        cmocka_unit_test(a_refiner_takes_over_where_the_request_says),
+        cmocka_unit_test(a_recipe_comes_before_what_is_said_beside_it),
+        cmocka_unit_test(how_to_draw_reaches_the_request),
         cmocka_unit_test(a_sampler_that_the_engine_lacks_is_refused_by_the_name_the_user_wrote),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

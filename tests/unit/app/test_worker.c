@@ -35,7 +35,8 @@ static void set_up(stage *s, const char *model_path) {
     *s = (stage){.log_file = tmpfile()};
     s->log = (tt_log){.level = TT_LOG_INFO, .fd = fileno(s->log_file)};
     assert_int_equal(tt_settings_init(&s->settings, NULL), TT_OK);
-    const tt_app_worker_options options = {&s->settings, {.model_path = model_path}, &s->log};
+    const tt_app_worker_options options = {
+        .settings = &s->settings, .engine = {.model_path = model_path}, .log = &s->log};
     assert_int_equal(tt_app_worker_new(&options, &s->worker, NULL), TT_OK);
     s->config = tt_app_worker_config(s->worker);
 }
