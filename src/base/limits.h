@@ -36,8 +36,6 @@
 #define TT_MAX_PROMPT_WEIGHT 10
 /* <lora:...> in one prompt: people stack up to ten, and each changes every weight. */
 #define TT_MAX_PROMPT_LORAS 64
-/* LoRAs in a job's list: people stack up to ten. */
-#define TT_MAX_REQUEST_LORAS 32
 /* A picture to start from, as a file: a PNG of TT_MAX_IMAGE_PIXELS that hardly shrinks is larger, a photograph far smaller. */
 #define TT_MAX_INPUT_IMAGE_BYTES (64 * TT_MIB)
 /* Files looked at in a folder of models: collections have hundreds. */
