@@ -294,9 +294,10 @@ static void on_done(void *context, const tt_http_response *r) {
     slot->lane = NULL;
     if (r->failure == TT_OK && d->is_stream)
         end_stream(lane, slot);
-    else if (r->failure == TT_OK && slot->got == slot->size)
+    else if (r->failure == TT_OK && slot->got == slot->size) {
+        tt__lane_measure(lane);
         tt__window_complete(&d->window, slot);
-    else {
+    } else {
         if (r->failure == TT_OK)
             tt__problem_set(&lane->problem, TT__AGAIN, TT_FETCH_NETWORK,
                             "%s: the answer ended early", d->file.name);
@@ -354,7 +355,7 @@ static tt_status start(tt__lane *lane, tt__slot *slot) {
     lane->url_number = d->url_number;
     lane->problem = (tt__problem){.trouble = TT__FINE};
     lane->started_ms = tt_clock_ms();
-    lane->n_bytes = lane->n_bytes_seen = 0;
+    lane->n_bytes = 0;
     if (send(lane, &err) == TT_OK) return TT_OK;
     tt__problem p;
     tt__problem_set(&p, TT__FATAL, err.code == TT_E_INVALID ? TT_FETCH_REFUSED : TT_FETCH_INTERNAL,

@@ -75,39 +75,46 @@ static int by_size(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Of all lanes but one that ever brought something; 0 when there is none. */
-static double median_of_others(const tt__download *d, const tt__lane *lane) {
+/* Bytes per second of the present request. */
+static double present_speed(const tt__lane *lane, int64_t now_ms) {
+    int64_t age_ms = now_ms - lane->started_ms;
+    return (double)lane->n_bytes * MS_PER_S / (double)(age_ms > 0 ? age_ms : 1);
+}
+
+void tt__lane_measure(tt__lane *lane) {
+    double speed = present_speed(lane, tt_clock_ms());
+    lane->speed = lane->speed > 0 ? lane->speed + SPEED_WEIGHT * (speed - lane->speed) : speed;
+}
+
+/* Of requests that ended, unless the present one has lasted: when the whole network slows down, nobody is slow. */
+static double recent_speed(const tt__download *d, const tt__lane *lane, int64_t now_ms) {
+    bool has_lasted =
+        lane->transfer && now_ms - lane->started_ms >= tt__scaled_ms(d, SLOW_AFTER_MS) / 2;
+    return has_lasted ? present_speed(lane, now_ms) : lane->speed;
+}
+
+/* Of all lanes but one; 0 when there is none, or none has brought anything. */
+static double median_of_others(const tt__download *d, const tt__lane *lane, int64_t now_ms) {
     double speeds[TT_DOWNLOAD_MAX_CONNECTIONS];
     size_t n = 0;
-    for (int i = 0; i < d->n_lanes_max; i++)
-        if (&d->lanes[i] != lane && d->lanes[i].speed > 0) speeds[n++] = d->lanes[i].speed;
+    for (int i = 0; i < d->n_lanes_max; i++) {
+        double speed = recent_speed(d, &d->lanes[i], now_ms);
+        if (&d->lanes[i] != lane && speed > 0) speeds[n++] = speed;
+    }
     qsort(speeds, n, sizeof *speeds, by_size);
     return n ? speeds[n / 2] : 0;
 }
 
-static void measure(tt__lane *lane, int64_t tick_ms) {
-    double speed = (double)(lane->n_bytes - lane->n_bytes_seen) * MS_PER_S / (double)tick_ms;
-    lane->n_bytes_seen = lane->n_bytes;
-    lane->speed = lane->speed > 0 ? lane->speed + SPEED_WEIGHT * (speed - lane->speed) : speed;
-}
-
 static bool is_slow(const tt__download *d, const tt__lane *lane, int64_t now_ms) {
-    int64_t age_ms = now_ms - lane->started_ms;
-    if (age_ms < tt__scaled_ms(d, SLOW_AFTER_MS)) return false;
-    double own = (double)lane->n_bytes * MS_PER_S / (double)age_ms;
-    return own * SLOW_DIVISOR < median_of_others(d, lane);
+    if (!lane->transfer || !lane->slot || lane->slot->n_free_tries >= TT__MAX_FREE_TRIES ||
+        now_ms - lane->started_ms < tt__scaled_ms(d, SLOW_AFTER_MS))
+        return false;
+    return present_speed(lane, now_ms) * SLOW_DIVISOR < median_of_others(d, lane, now_ms);
 }
 
 static void look_at_lanes(tt__download *d, int64_t now_ms) {
-    int64_t tick_ms = now_ms > d->ticked_ms ? now_ms - d->ticked_ms : 1;
-    for (int i = 0; i < d->n_lanes_max; i++)
-        if (d->lanes[i].transfer) measure(&d->lanes[i], tick_ms);
     for (int i = 0; i < d->n_lanes_max && !d->is_stream && !d->has_ended; i++)
-        if (d->lanes[i].transfer && is_slow(d, &d->lanes[i], now_ms)) {
-            d->lanes[i].speed = 0;
-            tt__lane_give_up(&d->lanes[i]);
-        }
-    d->ticked_ms = now_ms;
+        if (is_slow(d, &d->lanes[i], now_ms)) tt__lane_give_up(&d->lanes[i]);
 }
 
 /* Lanes that waited for the window or the disk say nothing about the network. */
@@ -146,7 +153,7 @@ static void on_tick(void *context) {
 }
 
 tt_status tt__pace_begin(tt__download *d, tt_err *err) {
-    d->ticked_ms = d->paced_ms = tt_clock_ms();
+    d->paced_ms = tt_clock_ms();
     d->paced_bytes = 0;
     d->paced_speed = 0;
     d->n_samples = 0;

@@ -196,8 +196,8 @@ struct tt__lane {
     bool is_body_good;    /* the head was */
     tt__problem problem;
     int64_t started_ms;
-    uint64_t n_bytes, n_bytes_seen; /* of this request; at the last tick */
-    double speed;                   /* bytes/s, smoothed; stays when the lane is idle */
+    uint64_t n_bytes; /* of this request */
+    double speed;     /* bytes/s of the requests that ended, smoothed; 0: none did */
 };
 
 enum { TT__SPEED_SAMPLES = 12 }; /* of a quarter second: the progress' speed is of 3 s */
@@ -240,9 +240,9 @@ struct tt__download {
     uint64_t stored_bytes; /* of this attempt: in slots or beyond */
     uint64_t fetched_bytes;
     int n_retries, n_lanes_most;
-    int64_t told_ms, ticked_ms; /* when progress was told; the last tick */
-    int64_t paced_ms;           /* when lanes were last counted */
-    double paced_speed;         /* and how fast they were */
+    int64_t told_ms;    /* when progress was */
+    int64_t paced_ms;   /* when lanes were last counted */
+    double paced_speed; /* and how fast they were */
     uint64_t paced_bytes;
     int64_t lanes_held_until_ms; /* no more lanes before */
     uint64_t samples[TT__SPEED_SAMPLES];
@@ -292,5 +292,6 @@ void tt__on_wake(void *download); /* the window's wake_fd is readable */
 tt_status tt__pace_begin(tt__download *d, tt_err *err); /* the tick timer */
 /* Deadline, stop, progress: false when the attempt has ended. */
 bool tt__pace_look(tt__download *d);
+void tt__lane_measure(tt__lane *lane); /* at the end of a request that brought its range */
 
 #endif
