@@ -12,6 +12,7 @@ bool tt_cpu_has_bf16(void) {
 
 const tt_cpu_kernels *tt__cpu_kernels(const tt_cpu_features *features) {
 #if defined(__x86_64__)
+    if (features->avx512_bf16) return &tt__kernels_avx512bf16;
     if (features->avx512) return &tt__kernels_avx512;
     if (features->avx2) return &tt__kernels_avx2;
 #endif
