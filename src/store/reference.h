@@ -1,18 +1,23 @@
 /* What a person writes to name a model, and what it means. Pure text: nothing is looked up, nothing is opened.
  *
- *     civitai:128713                     a CivitAI model version ("civitai:128713+98765": one file of it)
- *     civitai:101055@128078[+FILE]       model and version, as in an AIR
- *     urn:air:sdxl:lora:civitai:101055@128078    AIR, with or without "urn:air:"; source huggingface as well
+ *     civitai:128078                     a CivitAI model version; "civitai:128078+98765": one file of it. The number alone
+ *                                        means the same
+ *     civitai:101055@128078[+FILE]       model and version, as CivitAI's pages show it
+ *     urn:air:sdxl:lora:civitai:101055@128078[+FILE][.safetensors]    AIR (models.md 1.7), with or without "urn:" and "air:";
+ *                                        source huggingface as well. Without @ the newest version of the model
  *     https://civitai.com/models/101055/slug?modelVersionId=128078      page, api/download and api/v1 URLs,
  *                                        of civitai.com, .red, .green and their subdomains
  *     hf://org/repo[@revision]/path      and https://huggingface.co/org/repo/{resolve,blob,raw}/revision/path
- *     hf://org/repo[@revision]           a whole diffusers folder, from a cache only
+ *     hf://org/repo[@revision]           a whole repository
  *     https://host/path                  any server; "#sha256=<64 hex>" pins the bytes
  *     s3://bucket/key                    with the store's S3 account
  *     sha256:<64 hex>                    bytes that are in the store already
  *     /path, ./path, ~/path, name.safetensors     a file here
+ *     word                               a name given in the store
  *
- * Two spellings of one thing have one identity. Credentials inside a reference (?token=...) are taken out and dropped. */
+ * Two spellings of one thing have one identity, and an identity is a spelling of itself. Keys in CivitAI's and Hugging
+ * Face's URLs (?token=...) are dropped; what looks like a key or a signature in other URLs is used, but not part of the
+ * identity, which is what is kept, shown and logged. */
 #ifndef TT_STORE_REFERENCE_H
 #define TT_STORE_REFERENCE_H
 
@@ -34,11 +39,12 @@ typedef struct tt_reference {
     char identity
         [TT_REFERENCE_BYTES]; /* canonical spelling: what names and negative answers are kept under */
     int64_t model_id, version_id,
-        file_id; /* CIVITAI; 0: not said. At least one of the first two is there */
+        file_id;    /* CIVITAI; 0: not said. At least one of the first two is there */
+    char wish[128]; /* CIVITAI: which file, "fp=fp16&size=pruned&type=VAE", in this order; "" */
     char repo[256], revision[256]; /* HF: "org/name"; "main" when not said */
     char path
         [TT_REFERENCE_BYTES]; /* HF: inside the repository; "": all of it. PATH: the file. S3: the key.
-                                               URL: the whole URL without credentials and fragment. NAME: the word */
+                                               URL: all of it but the fragment: secret. NAME: the word */
     char bucket[256];         /* S3 */
     char digest[TT_DIGEST_HEX + 1]; /* pinned or DIGEST; "" */
     bool has_kind;
@@ -46,7 +52,7 @@ typedef struct tt_reference {
 } tt_reference;
 
 /* TT_E_INVALID with one sentence: what is wrong, and where the forms are ("tintype pull --help"). Never echoes a token.
- * Numbers beyond 2^31 - 1, control characters, "..", NUL, overlong parts and odd encodings are refused. */
+ * Numbers beyond 2^31 - 1, control characters, overlong parts and odd encodings are refused, and, but in a PATH, "..". */
 tt_status tt_reference_parse(const char *text, tt_reference *out, tt_err *err);
 
 /* For people, without secrets: at most `size` bytes of the identity. */
