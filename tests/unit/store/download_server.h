@@ -141,6 +141,8 @@ static inline bool dl_read_request(int fd, dl_request *r) {
     }
     const char *range = strstr(r->head, "\r\nRange: bytes=");
     r->has_range = range != NULL;
+    r->first = 0;
+    r->last = UINT64_MAX;
     if (range) {
         char *end;
         r->first = strtoull(range + strlen("\r\nRange: bytes="), &end, 10);
