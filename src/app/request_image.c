@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "image/input.h"
+#include "image/mask.h"
 
 /* Where nobody named a size: half as large again, each way, as what SDXL was trained for. Beyond, it repeats what it shows, and
  * time grows with the square of the pixels. */
@@ -30,9 +31,10 @@ typedef struct loader {
     tt_app_request *out;
     tt_problems *problems;
     tt_err *err;
-    tt_image image;    /* owned, as it came */
-    uint8_t *alpha;    /* owned; NULL: all of it is there, or nobody asked */
-    tt_image mask;     /* owned, as large as image; NULL pixels: none */
+    tt_image image; /* owned, as it came */
+    uint8_t *alpha; /* owned; NULL: all of it is there, or nobody asked */
+    uint8_t *mask;  /* owned, [mask_height, mask_width], as it came; NULL: none */
+    int mask_width, mask_height;
     int width, height; /* of the picture inside what outpaint adds */
 } loader;
 
@@ -87,10 +89,16 @@ static tt_status read_picture(const loader *l, tt_option_id id, tt_image *out, u
 
 /* ---- the mask ---------------------------------------------------------------------------------------------------- */
 
+static tt_status make_mask(loader *l, int width, int height) {
+    size_t n = (size_t)width * (size_t)height;
+    l->mask = tt_alloc(n);
+    l->mask_width = width;
+    l->mask_height = height;
+    return l->mask ? TT_OK : tt_fail_nomem(l->err, "a mask", n);
+}
+
 /* White where the picture is transparent. */
 static tt_status mask_of_alpha(loader *l) {
-    enum { CHANNELS = 3 };
-    size_t n = (size_t)l->image.width * (size_t)l->image.height;
     if (!l->alpha) {
         tt_problems_add(
             l->problems,
@@ -98,10 +106,9 @@ static tt_status mask_of_alpha(loader *l) {
             l->settings->of[TT_OPT_MASK].spelling);
         return TT_OK;
     }
-    l->mask = (tt_image){tt_alloc(n * CHANNELS), l->image.width, l->image.height};
-    if (!l->mask.rgb) return tt_fail_nomem(l->err, "a mask", n * CHANNELS);
-    for (size_t i = 0; i < n * CHANNELS; i++)
-        l->mask.rgb[i] = (uint8_t)(UINT8_MAX - l->alpha[i / CHANNELS]);
+    TT_TRY(make_mask(l, l->image.width, l->image.height));
+    size_t n = (size_t)l->image.width * (size_t)l->image.height;
+    for (size_t i = 0; i < n; i++) l->mask[i] = (uint8_t)(UINT8_MAX - l->alpha[i]);
     return TT_OK;
 }
 
@@ -109,11 +116,9 @@ static tt_status read_mask(loader *l, bool is_of_alpha) {
     tt_image given = {.rgb = NULL};
     if (is_of_alpha) return mask_of_alpha(l);
     TT_TRY(read_picture(l, TT_OPT_MASK, &given, NULL));
-    if (!given.rgb || (given.width == l->image.width && given.height == l->image.height)) {
-        l->mask = given;
-        return TT_OK;
-    }
-    tt_status status = tt_image_resize(&given, l->image.width, l->image.height, &l->mask, l->err);
+    if (!given.rgb) return TT_OK;
+    tt_status status = make_mask(l, given.width, given.height);
+    if (status == TT_OK) tt_image_brightness(&given, l->mask);
     tt_image_release(&given);
     return status;
 }
@@ -163,12 +168,12 @@ static bool settle_size(loader *l) {
 /* ---- fitting ----------------------------------------------------------------------------------------------------- */
 
 /* Replaces the picture by one of the settled size. */
-static tt_status fit(const loader *l, tt_image *image) {
+static tt_status fit(loader *l) {
     tt_image fitted;
-    if (image->width == l->width && image->height == l->height) return TT_OK;
-    TT_TRY(tt_image_resize_cropped(image, l->width, l->height, &fitted, l->err));
-    tt_image_release(image);
-    *image = fitted;
+    if (l->image.width == l->width && l->image.height == l->height) return TT_OK;
+    TT_TRY(tt_image_resize_cropped(&l->image, l->width, l->height, &fitted, l->err));
+    tt_image_release(&l->image);
+    l->image = fitted;
     return TT_OK;
 }
 
@@ -183,17 +188,18 @@ static void add_mask(const loader *l, const uint8_t *inside) {
     }
 }
 
-static tt_status fit_mask(loader *l) {
+/* The mask covers the picture as it came, picture_width x picture_height. */
+static tt_status fit_mask(loader *l, int picture_width, int picture_height) {
+    const tt_image_mask mask = {l->mask, l->mask_width, l->mask_height};
     size_t n = (size_t)l->width * (size_t)l->height;
     size_t size = (size_t)l->out->engine.width * (size_t)l->out->engine.height;
-    TT_TRY(fit(l, &l->mask));
     uint8_t *inside = tt_alloc(n);
     if (!l->out->mask) l->out->mask = tt_alloc(size);
     tt_status status = TT_OK;
     if (!inside || !l->out->mask) {
         status = tt_fail_nomem(l->err, "a mask", n + size);
     } else {
-        tt_image_brightness(&l->mask, inside);
+        tt_image_mask_fit(&mask, picture_width, picture_height, l->width, l->height, inside);
         add_mask(l, inside);
     }
     tt_free(inside);
@@ -206,7 +212,7 @@ static bool is_wanted(const tt_image_sides *o) {
 
 static tt_status fit_picture(loader *l) {
     tt_app_request *out = l->out;
-    TT_TRY(fit(l, &l->image));
+    TT_TRY(fit(l));
     if (is_wanted(&out->outpaint)) {
         TT_TRY(tt_image_pad(&l->image, &out->outpaint, out->engine.seed, &out->image, &out->mask,
                             l->err));
@@ -232,9 +238,10 @@ static tt_status load(loader *l) {
     TT_TRY(read_picture(l, TT_OPT_IMAGE, &l->image, is_of_alpha ? &l->alpha : NULL));
     if (!l->image.rgb) return TT_OK;
     if (has_mask) TT_TRY(read_mask(l, is_of_alpha));
-    if ((has_mask && !l->mask.rgb) || !settle_size(l)) return TT_OK;
+    if ((has_mask && !l->mask) || !settle_size(l)) return TT_OK;
+    int width = l->image.width, height = l->image.height;
     TT_TRY(fit_picture(l));
-    if (l->mask.rgb) TT_TRY(fit_mask(l));
+    if (l->mask) TT_TRY(fit_mask(l, width, height));
     l->out->engine.image = l->out->image.rgb;
     l->out->engine.mask = l->out->mask;
     return TT_OK;
@@ -255,7 +262,7 @@ tt_status tt__request_load_image(const tt_settings *s, const tt_app_models *mode
     if (!has_image && is_wanted(&r->outpaint)) need_picture(s, TT_OPT_OUTPAINT, problems);
     tt_status status = has_image ? load(&l) : TT_OK;
     tt_image_release(&l.image);
-    tt_image_release(&l.mask);
+    tt_free(l.mask);
     tt_free(l.alpha);
     return status;
 }
