@@ -70,10 +70,10 @@ tt_status tt__report_progress(tt_generation *g, int step, const float *x0, tt_er
                      .n_steps = g->result->steps,
                      .elapsed_ms = (double)(tt_clock_us() - g->start_us) / 1000};
     if (x0 && g->preview) {
-        tt__preview(g, x0, g->preview);
+        TT_TRY(tt__preview(g, x0, err));
         p.preview = g->preview;
-        p.preview_width = (int)g->latent_w;
-        p.preview_height = (int)g->latent_h;
+        p.preview_width = g->preview_width;
+        p.preview_height = g->preview_height;
     }
     if (r->progress(r->progress_context, &p)) return TT_OK;
     return tt_fail(err, TT_E_CANCELLED, "cancelled after step %d of %d", step, g->result->steps);

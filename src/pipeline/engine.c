@@ -204,9 +204,6 @@ static tt_status refuse_others(const tt_engine_options *o, tt_err *err) {
     if (o->refiner_path && o->refiner_path[0])
         return tt_fail(err, TT_E_UNSUPPORTED, "refiner %s: refiners are not supported",
                        o->refiner_path);
-    if (o->preview_decoder_path && o->preview_decoder_path[0])
-        return tt_fail(err, TT_E_UNSUPPORTED, "preview decoder %s: tiny decoders are not supported",
-                       o->preview_decoder_path);
     return TT_OK;
 }
 
@@ -234,6 +231,8 @@ static tt_status open_engine(tt_engine *e, const tt_engine_options *o, tt_err *e
     TT_TRY(tt_loader_new(e->checkpoint, &e->loader, err));
     TT_TRY(open_networks(e, e->loader, err));
     TT_TRY(open_adapters(e, err));
+    if (o->preview_decoder_path && o->preview_decoder_path[0])
+        TT_TRY(tt__tiny_open(e, o->preview_decoder_path, err));
     e->info.n_parameters = tt_checkpoint_parameters(e->checkpoint, "");
     if (e->vae_checkpoint != e->checkpoint)
         e->info.n_parameters += tt_checkpoint_parameters(e->vae_checkpoint, "vae.") -
@@ -268,6 +267,7 @@ void tt_engine_close(tt_engine *e) {
     tt__texts_release(&e->texts);
     tt_unet_close(e->unet);
     tt__vae_close(e);
+    tt_tiny_decoder_close(e->preview.tiny);
     for (int i = 0; i < TT_TEXT_ENCODERS; i++) tt_clip_close(e->clips[i]);
     if (e->tokenizers[1] != e->tokenizers[0]) tt_tokenizer_close(e->tokenizers[1]);
     tt_tokenizer_close(e->tokenizers[0]);

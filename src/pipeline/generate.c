@@ -75,11 +75,6 @@ static tt_status allocate(tt_generation *g, tt_err *err) {
         if (!*floats[i].slot) return tt_fail_nomem(err, "a request", size);
         g->request_bytes += size;
     }
-    if (r->want_preview && r->progress) {
-        g->preview = tt_alloc((size_t)(g->latent_h * g->latent_w * 3));
-        if (!g->preview)
-            return tt_fail_nomem(err, "a preview", (size_t)(g->latent_h * g->latent_w * 3));
-    }
     return TT_OK;
 }
 
@@ -141,6 +136,7 @@ static tt_status rehearse(tt_generation *g, tt_err *err) {
     if (g->n_rows == 2 && g->result->unguided_steps > 0 && !g->always_both)
         TT_TRY(rehearse_unet(g, 1, err));
     TT_TRY(rehearse_unet(g, g->n_rows, err));
+    TT_TRY(tt__preview_rehearse(g, err));
     TT_TRY(tt_ops_prepare(e->ops, err));
     if (e->vae_ops != e->ops) {
         TT_TRY(tt_ops_plan_end(e->ops, err));
@@ -165,10 +161,9 @@ static void count_planned(tt_generation *g) {
 
 static tt_status plan(tt_generation *g, tt_err *err) {
     int64_t start = tt_clock_us();
-    tt_engine *e = g->engine;
     TT_TRY(allocate(g, err));
     set_condition(g);
-    if (g->preview) TT_TRY(tt__preview_fit(e, err));
+    TT_TRY(tt__preview_allocate(g, err));
     TT_TRY(tt__choose_tiles(g, err));
     TT_TRY(rehearse(g, err));
     count_planned(g);

@@ -11,6 +11,7 @@
 #include "text/tokenizer.h"
 #include "tintype/engine.h"
 #include "unet/unet.h"
+#include "vae/tiny.h"
 #include "vae/vae.h"
 
 enum {
@@ -48,8 +49,9 @@ struct tt_engine {
     tt_engine_info info;
     char model_name[128];
     char default_sampler[64];
-    struct { /* latents to colours, fitted at the first preview (preview.c) */
-        bool is_fitted;
+    struct {                   /* preview.c */
+        tt_tiny_decoder *tiny; /* NULL: none was named */
+        bool is_fitted;        /* latents to colours: at the first preview */
         float map[3][TT_PREVIEW_MAX_CHANNELS + 1];
     } preview;
 };
@@ -85,10 +87,11 @@ typedef struct tt_generation {
         float *noise;  /* [channels, h, w] */
         float *mask;   /* [h, w]: 1: anew, 0: keep */
     } start;
-    uint8_t *preview; /* [latent_h, latent_w, 3] */
-    int picture;      /* the one being made */
-    int step;         /* steps finished of it */
-    int call;         /* and times that the denoiser was asked */
+    uint8_t *preview; /* [preview_height, preview_width, 3]; NULL: nobody looks */
+    int preview_width, preview_height;
+    int picture; /* the one being made */
+    int step;    /* steps finished of it */
+    int call;    /* and times that the denoiser was asked */
 } tt_generation;
 
 /* prompts.c: the request's texts. Names, tags and brackets, without keeping anything... */
@@ -155,9 +158,12 @@ void tt__to_channels_last(const float *planes, int64_t c, int64_t positions, flo
 void tt__to_planes(const float *channels_last, int64_t c, int64_t positions, float *out);
 bool tt__all_finite(const float *values, int64_t n);
 
-/* preview.c: fits the colour map once per engine; then an approximate picture of x0 [channels, h, w], one pixel per latent. */
-tt_status tt__preview_fit(tt_engine *e, tt_err *err);
-void tt__preview(const tt_generation *g, const float *x0, uint8_t *rgb);
+/* preview.c: an approximate picture of x0 [channels, h, w], into g->preview. */
+tt_status tt__tiny_open(tt_engine *e, const char *path, tt_err *err);
+/* Where somebody looks: memory, and the colour map once per engine. Plans by itself. */
+tt_status tt__preview_allocate(tt_generation *g, tt_err *err);
+tt_status tt__preview_rehearse(tt_generation *g, tt_err *err);
+tt_status tt__preview(tt_generation *g, const float *x0, tt_err *err);
 
 /* request.c */
 tt_status tt__resolve_sampler(const tt_engine *e, const tt_request *r, tt_sampler_options *out,

@@ -1,4 +1,5 @@
-/* A picture of unfinished latents, one pixel each: a linear map from latent channels to colours.
+/* A picture of unfinished latents: through a tiny decoder, when one was named, in full size; else one pixel per latent, by a
+ * linear map from latent channels to colours.
  *
  * The map is not a constant of SDXL: it is fitted, once per engine, to what this VAE makes of smooth random latents (least
  * squares over the mean colours of its blocks), so that any VAE gets a faithful preview for the price of one small decode. */
@@ -89,7 +90,7 @@ static void fit(tt_engine *e, const float *latent, const float *picture) {
     e->preview.is_fitted = true;
 }
 
-tt_status tt__preview_fit(tt_engine *e, tt_err *err) {
+static tt_status fit_once(tt_engine *e, tt_err *err) {
     if (e->preview.is_fitted) return TT_OK;
     int64_t side = (int64_t)FIT_SIDE * tt_vae_factor(e->vae);
     int64_t channels = tt_vae_latent_channels(e->vae);
@@ -111,14 +112,66 @@ out:
     return status;
 }
 
-void tt__preview(const tt_generation *g, const float *x0, uint8_t *rgb) {
+/* ---- a tiny decoder --------------------------------------------------------------------------------- */
+
+tt_status tt__tiny_open(tt_engine *e, const char *path, tt_err *err) {
+    TT_TRY(tt_tiny_decoder_open(path, e->ops, &e->preview.tiny, err));
+    int64_t channels = tt_tiny_decoder_channels(e->preview.tiny);
+    int factor = tt_tiny_decoder_factor(e->preview.tiny);
+    if (channels == tt_vae_latent_channels(e->vae) && factor == tt_vae_factor(e->vae)) return TT_OK;
+    return tt_fail(err, TT_E_INVALID,
+                   "preview decoder %s: takes %lld channels of 1/%d size, the model's VAE has %lld "
+                   "of 1/%d",
+                   path, (long long)channels, factor, (long long)tt_vae_latent_channels(e->vae),
+                   tt_vae_factor(e->vae));
+}
+
+/* ---- one preview ------------------------------------------------------------------------------------ */
+
+tt_status tt__preview_allocate(tt_generation *g, tt_err *err) {
+    int factor = g->engine->preview.tiny ? tt_tiny_decoder_factor(g->engine->preview.tiny) : 1;
+    if (!g->request->want_preview || !g->request->progress) return TT_OK;
+    g->preview_width = (int)g->latent_w * factor;
+    g->preview_height = (int)g->latent_h * factor;
+    size_t size = (size_t)g->preview_width * (size_t)g->preview_height * COLOURS;
+    g->preview = tt_alloc(size);
+    if (!g->preview) return tt_fail_nomem(err, "a preview", size);
+    return g->engine->preview.tiny ? TT_OK : fit_once(g->engine, err);
+}
+
+tt_status tt__preview_rehearse(tt_generation *g, tt_err *err) {
+    const tt_tiny_decoder *tiny = g->engine->preview.tiny;
+    if (!g->preview || !tiny) return TT_OK;
+    return tt_tiny_decode(tiny, NULL, g->latent_h, g->latent_w, NULL, err);
+}
+
+/* -1..1; what is no number is black. */
+static uint8_t byte_of(float v) {
+    v = (v * 0.5f + 0.5f) * 255.0f;
+    return (uint8_t)(v > 255 ? 255 : v > 0 ? v : 0);
+}
+
+static void map_colours(const tt_generation *g, const float *x0, uint8_t *rgb) {
     int64_t positions = g->latent_h * g->latent_w;
     for (int64_t p = 0; p < positions; p++)
         for (int k = 0; k < COLOURS; k++) {
             const float *map = g->engine->preview.map[k];
             float v = map[g->channels];
             for (int64_t c = 0; c < g->channels; c++) v += map[c] * x0[c * positions + p];
-            v = (v * 0.5f + 0.5f) * 255.0f;
-            rgb[p * COLOURS + k] = (uint8_t)(v > 255 ? 255 : v > 0 ? v : 0);
+            rgb[p * COLOURS + k] = byte_of(v);
         }
+}
+
+/* Between steps the UNet's input and the place of the final picture are free. */
+tt_status tt__preview(tt_generation *g, const float *x0, tt_err *err) {
+    const tt_tiny_decoder *tiny = g->engine->preview.tiny;
+    int64_t count = (int64_t)g->preview_width * g->preview_height * COLOURS;
+    if (!tiny) {
+        map_colours(g, x0, g->preview);
+        return TT_OK;
+    }
+    tt__to_channels_last(x0, g->channels, g->latent_h * g->latent_w, g->unet_in);
+    TT_TRY(tt_tiny_decode(tiny, g->unet_in, g->latent_h, g->latent_w, g->decoded, err));
+    for (int64_t i = 0; i < count; i++) g->preview[i] = byte_of(g->decoded[i]);
+    return TT_OK;
 }
