@@ -26,8 +26,21 @@ enum {
     WHERE_BYTES = 64
 };
 
-/* Every member that an entry may have, and what it sets. */
-typedef enum role { NAME, SOURCE, SCALE, UNET, TE, TE1, TE2, BLOCKS, ROLES } role;
+/* Every member that an entry may have, and what it sets. TOLD ones stand in a picture's own record, which may be asked again. */
+typedef enum role {
+    NAME,
+    SOURCE,
+    SCALE,
+    UNET,
+    TE,
+    TE1,
+    TE2,
+    BLOCKS,
+    PARTS,
+    FROM_PROMPT,
+    TOLD,
+    ROLES
+} role;
 static const struct {
     const char *name;
     role role;
@@ -50,6 +63,16 @@ static const struct {
     {"te1", TE1},
     {"te2", TE2},
     {"blocks", BLOCKS},
+    {"parts", PARTS},
+    {"from_prompt", FROM_PROMPT},
+    {"kind", TOLD},
+    {"rank", TOLD},
+    {"rank_min", TOLD},
+    {"matched", TOLD},
+    {"unmatched", TOLD},
+    {"modules", TOLD},
+    {"base_model", TOLD},
+    {"sha256", TOLD},
 };
 enum { N_MEMBERS = sizeof MEMBERS / sizeof *MEMBERS };
 /* What a part is called in tt_request_adapter.parts. */
@@ -62,6 +85,7 @@ typedef struct reader {
     tt_app_lora *lora; /* the entry at hand */
     tt_buf parts;      /* owned */
     int n_parts;
+    bool is_of_prompt; /* the prompt names it, and will again */
     tt_err *err;
 } reader;
 
@@ -148,18 +172,22 @@ static const char *find_scales(const char *text) {
     return is_scale && !strchr(colon, '/') ? colon + 1 : NULL;
 }
 
+static tt_status read_items(reader *r, const char *items) {
+    for (const char *at = items; *at;) {
+        size_t item = strcspn(at, ",");
+        TT_TRY(read_item(r, at, item, at == items));
+        at += item + (at[item] == ',');
+    }
+    return TT_OK;
+}
+
 static tt_status read_text(reader *r, const char *text) {
     const char *scales = find_scales(text);
     size_t size = scales ? (size_t)(scales - text) - 1 : strlen(text);
     TT_TRY(keep(r, text, size, &r->lora->source));
     if (size == 0)
         tt_problems_add(r->problems, "%s: expected a name, found nothing", r->lora->where);
-    for (const char *at = scales; at && *at;) {
-        size_t item = strcspn(at, ",");
-        TT_TRY(read_item(r, at, item, at == scales));
-        at += item + (at[item] == ',');
-    }
-    return TT_OK;
+    return scales ? read_items(r, scales) : TT_OK;
 }
 
 /* ---- objects ----------------------------------------------------------------------------------------------------- */
@@ -235,6 +263,7 @@ static tt_status read_string(reader *r, const char *name, json_object *value, co
 
 static tt_status read_member(reader *r, const char *name, json_object *value) {
     double scale = 0;
+    const char *parts = NULL;
     role of = find_role(name);
     if (!value && of != ROLES) return TT_OK; /* null counts as absent */
     switch (of) {
@@ -247,6 +276,14 @@ static tt_status read_member(reader *r, const char *name, json_object *value) {
         return TT_OK;
     case BLOCKS:
         return read_blocks(r, value);
+    case PARTS:
+        TT_TRY(read_string(r, name, value, &parts));
+        return parts ? read_items(r, parts) : TT_OK;
+    case FROM_PROMPT:
+        r->is_of_prompt = json_object_get_boolean(value);
+        return TT_OK;
+    case TOLD:
+        return TT_OK;
     case UNET:
     case TE:
     case TE1:
@@ -302,16 +339,18 @@ static tt_status read_list(reader *r, const tt_setting *setting, size_t n) {
     size_t size = n * sizeof *r->out->loras;
     r->out->loras = tt_arena_alloc(&r->out->memory, size);
     if (!r->out->loras) return tt_fail_nomem(r->err, "a list of LoRAs", size);
-    r->out->n_loras = (int)n;
     for (size_t i = 0; i < n; i++) {
-        r->lora = &r->out->loras[i];
+        r->lora = &r->out->loras[r->out->n_loras];
+        *r->lora = (tt_app_lora){.source = NULL};
         r->lora->scale = 1;
         r->lora->is_trusted = setting->origin != TT_FROM_JOB;
         r->parts.size = 0;
         r->n_parts = 0;
+        r->is_of_prompt = false;
         TT_TRY(name_place(r, setting, i));
         TT_TRY(read_entry(r, json_object_array_get_idx(setting->value, i)));
         if (r->parts.size) TT_TRY(keep(r, r->parts.data, r->parts.size, &r->lora->parts));
+        if (!r->is_of_prompt) r->out->n_loras++;
     }
     return TT_OK;
 }

@@ -94,6 +94,8 @@ static const expected ENTRIES[] = {
     {"{\"path\": \"a\", \"unet\": 0.5, \"te\": 0, \"te2\": 0.25, \"blocks\": {\"in\": 0.5, "
      "\"out03\": 2}}",
      "a", NULL, "unet=0.5,te=0,te2=0.25,in=0.5,out03=2", 1},
+    {"{\"name\": \"a\", \"parts\": \"in=0.5,te=0\", \"kind\": \"LoRA\", \"matched\": 3}", "a", "a",
+     "in=0.5,te=0", 1},
     {"{\"model\": \"a\", \"strength_model\": 0.5, \"strength_clip\": 1}", "a", NULL,
      "unet=0.5,te=1", 1},
 };
