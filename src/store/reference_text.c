@@ -80,14 +80,31 @@ bool tt__span_decode(tt__span s, char *out, size_t size) {
 
 /* ---- URLs -------------------------------------------------------------------------------------------------------- */
 
+static bool is_letter(char c) {
+    return is_digit(c) || (c >= 'a' && c <= 'z');
+}
+
+/* [2001:db8::1] */
+static bool is_address(const char *host) {
+    size_t n = strlen(host);
+    return n > 4 && host[0] == '[' && host[n - 1] == ']' &&
+           strspn(host + 1, "0123456789abcdef:.") == n - 2;
+}
+
+/* Labels of letters, digits, dashes and underscores, none of them empty. */
+static bool is_name(const char *host) {
+    for (const char *c = host; *c; c++)
+        if (*c == '.' ? c == host || c[1] == '.' || c[1] == '\0'
+                      : !is_letter(*c) && !strchr("-_", *c))
+            return false;
+    return host[0] != '\0';
+}
+
 static tt_status read_host(tt__span host, tt__url *out, tt_err *err) {
     if (host.n > 1 && host.at[host.n - 1] == '.') host.n--;
-    bool is_good = host.n > 0 && tt__span_copy(host, out->host, sizeof out->host);
-    for (char *c = out->host; is_good && *c; c++) {
-        *c = lower(*c);
-        is_good = is_digit(*c) || (*c >= 'a' && *c <= 'z') || strchr(".-_[]:", *c);
-    }
-    if (is_good && out->host[0] != '.' && !strstr(out->host, "..")) return TT_OK;
+    bool fits = tt__span_copy(host, out->host, sizeof out->host);
+    for (char *c = out->host; fits && *c; c++) *c = lower(*c);
+    if (fits && (is_name(out->host) || is_address(out->host))) return TT_OK;
     return tt_fail(
         err, TT_E_INVALID,
         "URL: the host may have letters, digits, dots and dashes (international names in "
