@@ -11,12 +11,15 @@
 #include "tensor/cpu/features.h"
 #include "tensor/ops.h"
 
+/* Of some rows, per channel: a value near their mean, and sums of what the rows are above it. */
+typedef struct tt_channel_sums {
+    float *shift, *sum, *squares; /* [c] each */
+} tt_channel_sums;
+
 typedef struct tt_cpu_kernels {
     const char *name;
 
-    /* Adds to sum[c] and squares[c] the rows of x [rows, c], each less shift[c]. */
-    void (*channel_sums)(const void *x, bool bf16, int64_t rows, int64_t c, const float *shift,
-                         float *sum, float *squares);
+    void (*channel_sums)(const void *x, bool bf16, int64_t rows, int64_t c, tt_channel_sums out);
     /* y = act(x * scale[c] + offset[c]); act is SiLU or nothing. */
     void (*scale_channels)(const void *x, void *y, bool bf16, int64_t rows, int64_t c,
                            const float *scale, const float *offset, bool silu);

@@ -245,6 +245,19 @@ INLINE void vf_store_any(void *p, bool bf16, int64_t i, int64_t n, vf v) {
         vf_store((float *)p + i, v);
 }
 
+/* Two whole vectors at once, side by side: one rounding instruction where there is one for both. */
+INLINE void vf_store_two(void *p, bool bf16, int64_t i, vf a, vf b) {
+#if defined(__AVX512BF16__)
+    if (bf16) {
+        __m512bh both = _mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+        _mm512_storeu_si512((uint16_t *)p + i, (__m512i)both);
+        return;
+    }
+#endif
+    vf_store_any(p, bf16, i, VL, a);
+    vf_store_any(p, bf16, i + VL, VL, b);
+}
+
 /* 2^x for x from -126 to 127, relative error below 2e-7; 2^-126 below, which is nothing beside 1 (and
  * no denormal: those are slow). 2^x = 2^n 2^f with |f| <= 1/2, and 2^f by the polynomial of degree 6 whose
  * largest relative error is least (4e-9), found by Remez' exchange with the constant term held at 1,
