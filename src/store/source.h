@@ -1,6 +1,6 @@
 /* From a reference to where its bytes are: the services' own answers, asked once. No bytes of the model are read here.
  *
- * A URL that came out is asked without any credential: it is signed, or public. Every hop of every redirect is looked at by our
+ * A URL that came out is asked without any credential but file.headers: it is signed, or public. Every hop of every redirect is looked at by our
  * own code: https (http only with allow_private), no user, no odd port, at most TT_SOURCE_MAX_HOPS, the address that was
  * really connected to is public (net/guard.h), and a credential goes only to hosts of the service it belongs to.
  *
@@ -25,11 +25,17 @@ typedef struct tt_source_services {
     bool allow_private;  /* private addresses and http: */
     const char *user_agent;
     const atomic_bool *stop; /* ends every wait; may be NULL */
+    int time_divisor;        /* for tests: waits are this many times shorter; 0: 1 */
 } tt_source_services;
+
+enum { TT_SOURCE_HEADERS_BYTES = 1024 };
 
 /* Where a file's bytes are, and what is promised about them. A plain value. */
 typedef struct tt_source_file {
-    char url[TT_SOURCE_URL_BYTES];             /* secret: it may be signed */
+    char url[TT_SOURCE_URL_BYTES]; /* secret: it may be signed */
+    /* For url's own host alone, each line "Name: value\n": secret. Only where a service serves bytes itself and wants to know
+     * who asks (a private repository's small file, S3 without links); else "". */
+    char headers[TT_SOURCE_HEADERS_BYTES];
     bool is_signed;                            /* expires: resolve again on 400, 401, 403 */
     char digest[TT_DIGEST_HEX + 1];            /* "" : nobody said */
     uint64_t size;                             /* 0: nobody said */

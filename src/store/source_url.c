@@ -1,0 +1,71 @@
+/* Any server: asked for one byte, through its redirects, without a credential. What the first answer says of size and
+ * validator is all that is promised, besides the digest in the reference. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/ask.h"
+#include "store/reference_parts.h"
+
+static void take_name(const char *url, char out[TT_MODEL_NAME_BYTES]) {
+    char name[TT_REFERENCE_BYTES];
+    tt__url u;
+    if (tt__url_read(url, &u, NULL) != TT_OK) return;
+    tt__span last = u.path;
+    for (size_t i = 0; i < u.path.n; i++)
+        if (u.path.at[i] == '/') last = tt__span_of(u.path.at + i + 1, u.path.n - i - 1);
+    if (tt__span_decode(last, name, sizeof name)) tt__name_of(name, out);
+}
+
+/* "bytes 0-0/1234" */
+static uint64_t total_of(const char *content_range) {
+    const char *slash = strchr(content_range, '/');
+    return slash && slash[1] != '*' ? strtoull(slash + 1, NULL, 10) : 0;
+}
+
+static void take_promises(const tt__answer *answer, tt_source_file *out) {
+    bool is_part = answer->status == 206;
+    if (is_part)
+        out->size = total_of(answer->content_range);
+    else if (answer->content_length > 0)
+        out->size = (uint64_t)answer->content_length;
+    out->size_is_exact = out->size > 0;
+    if (answer->etag[0] == '"') snprintf(out->validator, sizeof out->validator, "%s", answer->etag);
+}
+
+static tt_status fail_answer(const tt__answer *answer, const char *whom, const char *what,
+                             tt_fetch_error *error) {
+    if (answer->status == 401 || answer->status == 403)
+        return tt_fetch_fail(error, answer->is_edge ? TT_FETCH_EDGE : TT_FETCH_FORBIDDEN,
+                             "%s: the server does not allow it (HTTP %d)", what, answer->status);
+    return tt__fail_status(answer, whom, what, error);
+}
+
+tt_status tt__resolve_url(tt__ask_state *a, const tt_reference *r, tt_source_file *out,
+                          tt_fetch_error *error) {
+    tt__answer answer = {0};
+    tt_status status = tt__check_hop(a->services, r->path, 0, error);
+    snprintf(out->url, sizeof out->url, "%s", r->path);
+    snprintf(out->resolved, sizeof out->resolved, "%s", r->identity);
+    memcpy(out->digest, r->digest, sizeof out->digest);
+    take_name(r->path, out->name);
+    for (int n = 1; status == TT_OK; n++) {
+        const tt__question q = {
+            .method = "GET", .url = out->url, .whom = "the server", .first_byte = true};
+        status = tt__ask(a, &q, &answer, error);
+        if (status != TT_OK || answer.status < 300 || answer.status >= 400) break;
+        status = tt__check_hop(a->services, answer.location, n, error);
+        snprintf(out->url, sizeof out->url, "%s", answer.location);
+        out->is_signed = true;
+    }
+    if (status != TT_OK) {
+        char why[TT_ERR_MESSAGE_BYTES];
+        snprintf(why, sizeof why, "%s", error->err.message);
+        status = tt_fetch_fail(error, error->class_, "%s: %s", r->identity, why);
+    } else if ((answer.status != 200 && answer.status != 206) || answer.is_page)
+        status = fail_answer(&answer, "the server", r->identity, error);
+    else
+        take_promises(&answer, out);
+    tt__answer_release(&answer);
+    return status;
+}
