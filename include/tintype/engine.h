@@ -59,9 +59,10 @@ typedef struct tt_engine_options {
     tt_tiling vae_tiling;
     size_t vae_max_bytes; /* for TT_TILING_AUTO; 0: what the machine and the cgroup have left */
     tt_device device;
-    int n_threads;            /* 0: all cores this process may use */
-    const char *prediction;   /* "epsilon", "v_prediction", "edm" or NULL: what the model says */
-    const char *refiner_path; /* NULL: none. An SDXL refiner, for request.refiner_start */
+    int n_threads;          /* 0: all cores this process may use */
+    const char *prediction; /* "epsilon", "v_prediction", "edm" (v over sigmas, as CosXL), or NULL:
+                                 what the model says */
+    const char *refiner_path;         /* NULL: none. An SDXL refiner, for request.refiner_start */
     const char *preview_decoder_path; /* NULL: previews are a colour map of the latents. Else a tiny
                                          decoder (TAESD XL's form): previews in full size */
 } tt_engine_options;

@@ -127,23 +127,27 @@ static tt_status open_networks(tt_engine *e, tt_loader *loader, tt_err *err) {
     return tt_loader_run(loader, err);
 }
 
-/* How the model was trained. */
-static void set_training(tt_engine *e, bool is_edm) {
-    const tt_model_facts *facts = tt_checkpoint_facts(e->checkpoint);
-    if (is_edm) {
-        tt_training_cosxl(&e->training);
-        return;
-    }
-    e->training = (tt_training){.train_steps = (int)facts->schedule.train_steps,
-                                .beta_start = facts->schedule.beta_start,
-                                .beta_end = facts->schedule.beta_end,
-                                .beta_schedule = facts->schedule.beta_schedule,
-                                .zero_terminal_snr = facts->schedule.zero_terminal_snr,
-                                .spacing = facts->schedule.spacing,
-                                .steps_offset = (int)facts->schedule.steps_offset};
+static tt_training training_of(const tt_model_facts *facts) {
+    tt_training t = {.train_steps = (int)facts->schedule.train_steps,
+                     .beta_start = facts->schedule.beta_start,
+                     .beta_end = facts->schedule.beta_end,
+                     .beta_schedule = facts->schedule.beta_schedule,
+                     .zero_terminal_snr = facts->schedule.zero_terminal_snr,
+                     .spacing = facts->schedule.spacing,
+                     .steps_offset = (int)facts->schedule.steps_offset};
+    return t;
 }
 
-/* Models trained over sigmas with v prediction, as CosXL was, do not always say so. */
+/* Trained over sigmas, with v prediction: CosXL's, in the range that the file names. */
+static tt_training edm_training_of(const tt_model_facts *facts) {
+    tt_training t;
+    tt_training_cosxl(&t);
+    if (!(facts->schedule.edm_sigma_max > 0)) return t;
+    t.edm_sigma_min = facts->schedule.edm_sigma_min;
+    t.edm_sigma_max = facts->schedule.edm_sigma_max;
+    return t;
+}
+
 static tt_status set_prediction(tt_engine *e, const char *wanted, tt_err *err) {
     static const struct {
         const char *name, *canonical;
@@ -155,13 +159,15 @@ static tt_status set_prediction(tt_engine *e, const char *wanted, tt_err *err) {
         {"v", "v_prediction", TT_SAMPLE_V, false},
         {"edm", "edm", TT_SAMPLE_V, true},
     };
-    bool is_v = tt_checkpoint_facts(e->checkpoint)->schedule.prediction == TT_PREDICT_V;
+    const tt_model_facts *facts = tt_checkpoint_facts(e->checkpoint);
+    bool is_v = facts->schedule.prediction == TT_PREDICT_V;
+    if (!wanted && facts->schedule.edm_sigma_max > 0) wanted = "edm";
     if (!wanted) wanted = is_v ? "v_prediction" : "epsilon";
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(wanted, known[i].name) != 0) continue;
         e->prediction = known[i].prediction;
         e->info.prediction = known[i].canonical;
-        set_training(e, known[i].is_edm);
+        e->training = known[i].is_edm ? edm_training_of(facts) : training_of(facts);
         return TT_OK;
     }
     return tt_fail(err, TT_E_INVALID, "prediction \"%.40s\": expected epsilon, v_prediction or edm",

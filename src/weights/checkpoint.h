@@ -107,6 +107,8 @@ typedef struct tt_model_facts {
         double beta_start, beta_end;
         char beta_schedule[24]; /* "scaled_linear" or "linear" */
         bool zero_terminal_snr;
+        /* Trained over sigmas with v prediction, as CosXL; 0: over steps. */
+        double edm_sigma_min, edm_sigma_max;
         char spacing[16]; /* "leading", "trailing", "linspace" or "": the sampler's own default */
         int64_t steps_offset; /* 1 in SDXL */
         char class_name[64];  /* diffusers scheduler class in the folder, "" for a single file */

@@ -270,6 +270,36 @@ static tt_status from_metadata(tt_model_facts *facts, const char *text, tt_err *
     return status;
 }
 
+/* A tensor that is one number, more than 0. *out stays as it is when there is none. */
+static tt_status read_number(const tt_safetensors *file, const char *name, double *out,
+                             tt_err *err) {
+    const tt_st_tensor *t = tt_safetensors_find(file, name);
+    double raw; /* the largest type there is */
+    float value = 0;
+    if (!t) return TT_OK;
+    size_t item = tt_dtype_size(t->info.dtype);
+    bool is_number = t->info.dtype <= TT_F8_E5M2 && t->size == item && item <= sizeof raw;
+    if (is_number) {
+        TT_TRY(tt_safetensors_read(file, t, 0, &raw, item, err));
+        tt_convert(&value, TT_F32, &raw, t->info.dtype, 1);
+        *out = value;
+    }
+    if (is_number && isfinite(value) && value > 0) return TT_OK;
+    return tt_fail(err, TT_E_FORMAT, "%s: tensor %s: expected one number more than 0",
+                   tt_safetensors_path(file), name);
+}
+
+/* The marks of CosXL (engine.md 2.2). Its range is what is assumed of a file that leaves an end out. */
+static tt_status read_edm(tt_model_facts *facts, const tt_safetensors *file, tt_err *err) {
+    static const char low[] = "edm_vpred.sigma_min", high[] = "edm_vpred.sigma_max";
+    if (!tt_safetensors_find(file, low) && !tt_safetensors_find(file, high)) return TT_OK;
+    facts->schedule.prediction = TT_PREDICT_V;
+    facts->schedule.edm_sigma_min = 0.002;
+    facts->schedule.edm_sigma_max = 120;
+    TT_TRY(read_number(file, low, &facts->schedule.edm_sigma_min, err));
+    return read_number(file, high, &facts->schedule.edm_sigma_max, err);
+}
+
 tt_status tt__facts_from_file(tt_model_facts *facts, const tt_safetensors *file, tt_err *err) {
     const char *config = tt_safetensors_metadata(file, "tintype.config");
     const char *hint = tt_safetensors_metadata(file, "modelspec.prediction_type");
@@ -278,6 +308,7 @@ tt_status tt__facts_from_file(tt_model_facts *facts, const tt_safetensors *file,
         facts->schedule.prediction = TT_PREDICT_V;
     if (tt_safetensors_find(file, "v_pred")) facts->schedule.prediction = TT_PREDICT_V;
     if (tt_safetensors_find(file, "ztsnr")) facts->schedule.zero_terminal_snr = true;
+    TT_TRY(read_edm(facts, file, err));
     if (!config) return TT_OK;
     tt_status status = from_metadata(facts, config, err);
     if (status == TT_OK) return TT_OK;

@@ -90,8 +90,6 @@ tt_status tt__refuse_other_unet(const tt_safetensors *file, const char *prefix, 
         return refuse(
             file, "a full LCM model (its UNet takes the guidance scale), which is not supported",
             err);
-    if (has(file, "", "edm_vpred.sigma_max") || has(file, "", "edm_vpred.sigma_min"))
-        return refuse(file, "a CosXL model (EDM v-prediction), which is not supported", err);
     if (has(file, "", "edm_mean") || has(file, "", "edm_std"))
         return refuse(file, "a Playground model (EDM), which is not supported", err);
     return TT_OK;

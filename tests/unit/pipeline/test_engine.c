@@ -292,6 +292,44 @@ static void models_that_cannot_be_opened_say_why(void **state) {
     assert_non_null(strstr(err.message, "v_prediction"));
 }
 
+/* ---- predictions ------------------------------------------------------------------------------------ */
+
+/* What the model was trained for is a fact that the caller may overrule. */
+static void the_prediction_may_be_named(void **state) {
+    (void)state;
+    static const char *const names[] = {"epsilon", "v_prediction", "edm"};
+    for (int i = 0; i < 3; i++) {
+        tt_engine *e;
+        tt_result result;
+        tt_engine_options options;
+        tt_engine_options_defaults(&options);
+        options.model_path = MODEL;
+        options.precision = TT_PRECISION_F32;
+        options.n_threads = 1;
+        options.prediction = names[i];
+        ok(tt_engine_open(&options, &e, &err));
+        assert_string_equal(tt_engine_get_info(e)->prediction, names[i]);
+        tt_request r = small_request();
+        ok(tt_engine_generate(e, &r, &result, &err));
+        assert_string_equal(result.prediction, names[i]);
+        tt_result_release(&result);
+        tt_engine_close(e);
+    }
+}
+
+static void what_cannot_be_opened_beside_a_model_says_why(void **state) {
+    (void)state;
+    tt_engine *e;
+    tt_engine_options options;
+    tt_engine_options_defaults(&options);
+    options.model_path = MODEL;
+    options.n_threads = 1;
+    options.preview_decoder_path = MODEL;
+    assert_int_equal(tt_engine_open(&options, &e, &err), TT_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "tiny decoder"));
+    assert_null(e);
+}
+
 /* ---- lost memory ------------------------------------------------------------------------------------ */
 
 /* Every allocation of a request fails once: an error each time, and the next request is as good as new. */
@@ -346,6 +384,8 @@ int main(void) {
         cmocka_unit_test(memory_is_planned_and_reported),
         cmocka_unit_test(bad_requests_get_one_sentence),
         cmocka_unit_test(models_that_cannot_be_opened_say_why),
+        cmocka_unit_test(the_prediction_may_be_named),
+        cmocka_unit_test(what_cannot_be_opened_beside_a_model_says_why),
         cmocka_unit_test(failed_allocations_cost_one_request_only),
         cmocka_unit_test(failed_allocations_while_opening_leave_nothing),
     };

@@ -60,6 +60,38 @@ static void bare_file_has_the_values_of_sdxl(void **state) {
     tt_checkpoint_close(c);
 }
 
+static void write_sigmas(float low, float high, int64_t n) {
+    st_writer w;
+    const float values[] = {high, high};
+    st_begin(&w);
+    layout_add_ldm(&w, NULL, true, TT_F16);
+    if (low > 0) st_add(&w, "edm_vpred.sigma_min", TT_F32, 0, NULL, &low);
+    st_add_f32(&w, "edm_vpred.sigma_max", TT_F16, 1, &n, values);
+    st_save(&w, layout_file);
+}
+
+/* CosXL is marked by two tensors. */
+static void a_model_over_sigmas_names_its_range(void **state) {
+    (void)state;
+    static const struct {
+        float low, high;
+        double expected_low;
+    } cases[] = {{0.25f, 64, 0.25}, {0, 120, 0.002}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_sigmas(cases[i].low, cases[i].high, 1);
+        tt_checkpoint *c = layout_opens(layout_file);
+        const tt_model_facts *f = tt_checkpoint_facts(c);
+        assert_int_equal(f->schedule.prediction, TT_PREDICT_V);
+        assert_true(f->schedule.edm_sigma_min == cases[i].expected_low);
+        assert_true(f->schedule.edm_sigma_max == (double)cases[i].high);
+        tt_checkpoint_close(c);
+    }
+    write_sigmas(0, 120, 2);
+    layout_refuses(layout_file, TT_E_FORMAT, "edm_vpred.sigma_max: expected one number");
+    write_sigmas(0, 0, 1);
+    layout_refuses(layout_file, TT_E_FORMAT, "edm_vpred.sigma_max: expected one number");
+}
+
 static void every_key_of_the_metadata_is_read(void **state) {
     (void)state;
     tt_checkpoint *c = open_with(
@@ -383,6 +415,7 @@ static void broken_configs_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bare_file_has_the_values_of_sdxl),
+        cmocka_unit_test(a_model_over_sigmas_names_its_range),
         cmocka_unit_test(every_key_of_the_metadata_is_read),
         cmocka_unit_test(wrong_metadata_is_refused),
         cmocka_unit_test(marker_tensors_and_model_specs_are_honoured),

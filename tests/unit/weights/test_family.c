@@ -82,7 +82,6 @@ static void relatives_of_sdxl_are_named(void **state) {
     refuses_unet_with("conditioner.embedders.0.model.transformer.resblocks.0.ln_1.weight", 1,
                       "refiner");
     refuses_unet_with("model.diffusion_model.time_embed.cond_proj.weight", 1, "LCM");
-    refuses_unet_with("edm_vpred.sigma_max", 1, "CosXL");
     refuses_unet_with("edm_mean", 1, "Playground");
     refuses_unet_with("model.diffusion_model.input_blocks.3.2.motion.weight", 1,
                       "not part of SDXL's UNet");
