@@ -14,6 +14,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -156,6 +157,12 @@ static curl_socket_t on_socket_wanted(void *context, curlsocktype purpose,
     return fd; /* libcurl's, who closes it */
 }
 
+/* The watch goes before the number may be used again. The connection may outlive its transfer, so the context is the loop. */
+static int on_socket_closed(void *context, curl_socket_t fd) {
+    tt_loop_unwatch(context, fd);
+    return close(fd);
+}
+
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
 /* Stops at the first option that libcurl refuses; for want of memory, as all of them exist. */
@@ -205,6 +212,8 @@ static tt_status set_callbacks(tt_http_transfer *t, const tt_http_request *reque
     SET(CURLOPT_HEADERDATA, t);
     SET(CURLOPT_OPENSOCKETFUNCTION, on_socket_wanted);
     SET(CURLOPT_OPENSOCKETDATA, t);
+    SET(CURLOPT_CLOSESOCKETFUNCTION, on_socket_closed);
+    SET(CURLOPT_CLOSESOCKETDATA, t->http->loop);
     return TT_OK;
 }
 

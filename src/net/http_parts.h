@@ -12,6 +12,8 @@ typedef struct tt__http
     tt__http; /* a loop's client: its pools and the handles that wait to be used again */
 typedef struct tt__http_pool tt__http_pool; /* connections that may be shared with each other */
 
+enum { TT__HTTP_WATCHED = 4 }; /* libcurl tries one address of each family at once: two */
+
 /* The final answer's fields, one after the other: name, NUL, value, NUL. */
 struct tt_http_headers {
     tt_buf text;
@@ -47,7 +49,8 @@ struct tt_http_transfer {
     bool was_heard;             /* a byte came */
     int64_t timeout_ms, connect_timeout_ms;
     size_t max_response_bytes;
-    int socket_errno; /* why the last socket could not be made */
+    int watched[TT__HTTP_WATCHED]; /* its sockets on the loop; 0: none in this place */
+    int socket_errno;              /* why the last socket could not be made */
 
     bool public_only;
     bool was_refused; /* an address that public_only forbids */

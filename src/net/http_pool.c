@@ -11,6 +11,7 @@
  * callback may send and cancel as it likes. */
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <time.h>
 
@@ -71,17 +72,37 @@ static uint32_t epoll_events_of(int what) {
     return 0; /* CURL_POLL_REMOVE, CURL_POLL_NONE */
 }
 
+/* Which sockets a transfer has on the loop: libcurl closes those that are still connecting without telling us (7.88), and
+ * the number may then be another thread's. So they are unwatched before a transfer is taken away. */
+static void note_watched(tt_http_transfer *t, int fd, bool is_watched) {
+    for (int i = 0; t && i < TT__HTTP_WATCHED; i++)
+        if (t->watched[i] == fd) t->watched[i] = 0;
+    for (int i = 0; t && is_watched && i < TT__HTTP_WATCHED; i++)
+        if (t->watched[i] == 0) {
+            t->watched[i] = fd;
+            return;
+        }
+}
+
+static void unwatch_all(tt_http_transfer *t) {
+    for (int i = 0; i < TT__HTTP_WATCHED; i++) {
+        if (t->watched[i]) tt_loop_unwatch(t->pool->loop, t->watched[i]);
+        t->watched[i] = 0;
+    }
+}
+
 /* libcurl gives up all transfers of a pool when this says no, so it never does: the one transfer is failed instead. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *unused) {
     tt__http_pool *pool = context;
     (void)unused;
     uint32_t events = epoll_events_of(what);
+    tt_http_transfer *t = transfer_of(easy);
+    note_watched(t, fd, events != 0);
     if (events == 0) {
         tt_loop_unwatch(pool->loop, fd);
         return 0;
     }
     if (tt__loop_watch_io(pool->loop, fd, events, on_socket_ready, pool, NULL) == TT_OK) return 0;
-    tt_http_transfer *t = transfer_of(easy);
     if (t) t->is_unwatched = pool->has_unwatched = true;
     return 0;
 }
@@ -114,6 +135,7 @@ static void link_out(tt_http_transfer *t) {
 
 void tt__http_pool_remove(tt_http_transfer *t) {
     pipe_guard guard;
+    unwatch_all(t);
     pipe_guard_begin(&guard);
     curl_multi_remove_handle(t->pool->multi, t->easy);
     pipe_guard_end(&guard);
@@ -134,7 +156,9 @@ static tt_http_transfer *next_ended(tt__http_pool *pool, CURLcode *code) {
     for (CURLMsg *m; (m = curl_multi_info_read(pool->multi, &n_left));) {
         if (m->msg != CURLMSG_DONE) continue;
         *code = m->data.result;
-        return transfer_of(m->easy_handle);
+        tt_http_transfer *t = transfer_of(m->easy_handle);
+        memset(t->watched, 0, sizeof t->watched); /* its connection may go on to live */
+        return t;
     }
     return NULL;
 }

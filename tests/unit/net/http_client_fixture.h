@@ -124,6 +124,7 @@ enum { PATTERN_BYTES = 400 * 1000 };
 
 static inline char *pattern(void) {
     static char bytes[PATTERN_BYTES];
+    if (bytes[PATTERN_BYTES - 1]) return bytes; /* made once: a server's thread may be reading it */
     for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (char)('a' + (i * 7 + i / 1000) % 26);
     return bytes;
 }

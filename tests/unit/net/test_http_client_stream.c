@@ -48,6 +48,7 @@ static bool see_bytes(void *context, const void *bytes, size_t size) {
 
 static int begin(void **state) {
     seen = (streamed){.refuses_after = NEVER};
+    pattern();
     return set_up(state);
 }
 
