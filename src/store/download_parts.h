@@ -84,12 +84,13 @@ typedef struct tt__slot {
     bool is_written, is_hashed; /* shared, of a COMPLETE one: both done frees it */
 
     /* The loop's: */
-    bool is_filling;  /* as the state, for the loop alone */
     tt__lane *lane;   /* who fills it; NULL: it waits for a lane */
     size_t tried_got; /* before the last try */
     int n_tries, n_free_tries;
     tt_backoff backoff;
     int64_t not_before_ms;
+    bool
+        is_filling; /* as the state, for the loop alone; apart from it, as compilers read neighbours in one go */
 } tt__slot;
 
 typedef struct tt__window {

@@ -40,11 +40,11 @@ typedef struct dl_server dl_server;
 typedef bool (*dl_serve_fn)(dl_server *s, int fd, const dl_request *r);
 
 struct dl_server {
-    dl_serve_fn serve;
+    _Atomic(dl_serve_fn) serve;
     unsigned char *bytes;
     size_t size;
-    const char *etag; /* with its quotes */
-    int listener, port;
+    _Atomic(const char *) etag; /* with its quotes */
+    int listener, port, n_joined;
     pthread_t acceptor, threads[DL_MAX_CONNECTIONS];
     int fds[DL_MAX_CONNECTIONS];
     atomic_int n_connections, n_requests, n_open, n_most;
@@ -228,15 +228,20 @@ static inline dl_server *dl_start(dl_serve_fn serve, size_t size, uint64_t seed)
     return s;
 }
 
+/* Ends all connections: now the test may change what their threads were reading. */
+static inline void dl_quiet(dl_server *s) {
+    for (; s->n_joined < s->n_connections; s->n_joined++) {
+        shutdown(s->fds[s->n_joined], SHUT_RDWR);
+        pthread_join(s->threads[s->n_joined], NULL);
+        close(s->fds[s->n_joined]);
+    }
+}
+
 static inline void dl_stop(dl_server *s) {
     shutdown(s->listener, SHUT_RDWR);
     pthread_join(s->acceptor, NULL);
     close(s->listener);
-    for (int i = 0; i < s->n_connections; i++) {
-        shutdown(s->fds[i], SHUT_RDWR);
-        pthread_join(s->threads[i], NULL);
-        close(s->fds[i]);
-    }
+    dl_quiet(s);
     free(s->bytes);
     free(s);
 }

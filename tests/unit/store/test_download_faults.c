@@ -110,6 +110,7 @@ static bool one_round(uint64_t seed) {
         fail_msg("seed %" PRIu64 ": %s: %s", seed, tt_fetch_class_name(c->error.class_),
                  c->error.err.message);
     if (is_good) dl_expect_file(c);
+    dl_quiet(c->server);
     c->server->serve = dl_serve_well; /* whatever was left: a good server mends it */
     if (!is_good) dl_expect_good(c);
     dl_end(c);

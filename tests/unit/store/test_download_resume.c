@@ -28,6 +28,7 @@ static dl_case *begin_with_part(int n) {
     c->options.time_divisor = 1;
     dl_expect_failure(c, TT_FETCH_DEADLINE, "deadline");
     assert_int_equal(access(c->journal, F_OK), 0);
+    dl_quiet(c->server);
     c->server->serve = dl_serve_well;
     c->server->sent = 0;
     c->server->n_requests = 0;
@@ -54,6 +55,7 @@ static void without_a_digest_a_strong_etag_decides(void **state) {
         c->options.deadline_ms = 100;
         c->options.time_divisor = 1;
         dl_expect_failure(c, TT_FETCH_DEADLINE, "deadline");
+        dl_quiet(c->server);
         c->server->serve = dl_serve_well;
         c->options.deadline_ms = 120 * 1000;
         if (changes) {
@@ -76,6 +78,7 @@ static void without_digest_and_etag_nothing_is_resumed(void **state) {
     c->options.time_divisor = 1;
     dl_expect_failure(c, TT_FETCH_DEADLINE, "deadline");
     assert_int_not_equal(access(c->journal, F_OK), 0);
+    dl_quiet(c->server);
     c->server->serve = dl_serve_well;
     c->options.deadline_ms = 120 * 1000;
     dl_expect_good(c);
@@ -152,6 +155,7 @@ static void a_whole_part_needs_little_network(void **state) {
         if (!promises) c->file.digest[0] = '\0';
         dl_expect_good(c);
         write_whole_journal(c);
+        dl_quiet(c->server);
         if (promises) c->server->serve = serve_nobody;
         dl_expect_good(c);
         assert_int_equal(c->out.fetched_bytes, promises ? 0 : 17);
