@@ -1,5 +1,5 @@
 /* A tiny decoder: TAESD's for SDXL (github.com/madebyollin/taesd, "taesdxl"), a distilled stand-in for the VAE's decoder. It
- * makes a picture of unfinished latents for about a seventeenth of the VAE's work, with the details that a colour map
+ * makes a picture of unfinished latents for about a twentieth of the VAE's work, with the details that a colour map
  * (pipeline/preview.c) cannot show. It has no norms and no attention: a pixel depends on the latents within 19 of its own.
  *
  * Files: madebyollin's taesdxl_decoder.safetensors, or diffusers' AutoencoderTiny, as a file or as a folder. No config.json
@@ -20,12 +20,13 @@ int64_t tt_tiny_decoder_channels(const tt_tiny_decoder *d); /* of the latents: 4
 /* Pixels per latent in each direction: 8. */
 int tt_tiny_decoder_factor(const tt_tiny_decoder *d);
 
-/* latent [h, w, channels], as the UNet sees them -> picture [h * factor, w * factor, 3], about -1..1, not clamped. Values
- * that are no numbers make pixels that are none.
+/* latent [h, w, channels], as the UNet sees them -> picture [h * factor, w * factor, 3], about -1..1, not clamped. Latents
+ * that are no numbers make pixels that mean nothing.
  *
  * Made for the moments between the steps: all memory is the step's scratch, rehearsed like every pass (in rehearsal
- * latent and picture may be NULL), and nothing else is allocated. Scratch is three activations of the picture's size: at
- * 1024x1024 in bf16 384 MiB, about half of the VAE's own. It may share the UNet's `ops`: between two passes of the UNet nothing is in scratch. */
+ * latent and picture may be NULL), and nothing else is allocated. Scratch is somewhat more than three activations of the
+ * picture's size: at 1024x1024 in bf16 466 MiB, where the VAE needs 1664. It may share the UNet's `ops`: between two passes of the
+ * UNet nothing is in scratch. */
 tt_status tt_tiny_decode(const tt_tiny_decoder *d, const float *latent, int64_t h, int64_t w,
                          float *picture, tt_err *err);
 

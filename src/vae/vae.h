@@ -27,11 +27,11 @@ typedef struct tt_vae_tiles {
     int64_t tile, overlap; /* 0 < overlap < tile */
 } tt_vae_tiles;
 tt_vae_tiles tt_vae_tiles_default(void);
-/* What tiled decoding allocates besides scratch. */
+/* What tiled decoding allocates at most besides scratch. */
 size_t tt_vae_tiles_bytes(const tt_vae *v, const tt_vae_tiles *tiles, int64_t h, int64_t w);
 
-/* The same in tiles: memory for one tile and the picture, whatever the size. Not quite the same
- * values: norms and attention see a tile and not the whole. */
+/* The same in tiles: scratch for one tile, or for what is done at the latents' own size where that is more. Not quite the same
+ * values: norms see a tile and not the whole (tiles.c). */
 tt_status tt_vae_decode_tiled(tt_vae *v, const tt_vae_tiles *tiles, const float *latent, int64_t h,
                               int64_t w, float *picture, tt_err *err);
 
