@@ -23,7 +23,15 @@
 
 typedef struct tt_library tt_library;
 
-enum { TT_LIBRARY_MAX_ROOTS = 8 };
+enum {
+    TT_LIBRARY_MAX_ROOTS = 8, /* read-only ones */
+    TT_LIBRARY_MAX_RECORD_BYTES =
+        64 * 1024, /* one JSON file: two references and a few names, all escaped */
+    TT_LIBRARY_MAX_FILES = 64 * 1024,     /* looked at in one folder; a store has hundreds */
+    TT_LIBRARY_LEASE_BEAT_MS = 20 * 1000, /* how often to call tt_library_lease_beat, */
+    TT_LIBRARY_LOCK_BEAT_MS = 5 * 1000,   /* and tt_library_lock_beat */
+    TT_LIBRARY_MIN_PREFIX = 8,            /* digits of a digest that people may give */
+};
 
 typedef struct tt_library_options {
     const char *root; /* made when it is missing; NULL: nothing is kept */
@@ -53,13 +61,19 @@ typedef struct tt_library_entry {
     tt_model_kind kind;
     uint64_t size;
     int64_t fetched_s, used_s; /* Unix time; 0: never */
-    bool is_pinned, is_read_only, is_leased, can_be_fetched_again;
+    bool is_pinned, is_read_only, can_be_fetched_again;
+    bool is_leased; /* by anybody; only lists say */
 } tt_library_entry;
 
 /* By identity, alias or digest (also a unique beginning of at least 8 digits, for people). TT_E_NOT_FOUND when it is not
- * here. Compares size and stamp only, never hashes. */
+ * here. Compares size and stamp only, never hashes. TT_E_FORMAT when it is here but was touched since it was written
+ * (copied, or worse): tt_library_verify of the same reference tells, and makes it good or takes it away. */
 tt_status tt_library_find(tt_library *l, const tt_reference *reference, tt_library_entry *out,
                           tt_err *err);
+/* The name's record, also when its bytes are gone: what they were, and where they came from. path is "" then. */
+tt_status tt_library_recall(tt_library *l, const char *identity, tt_library_entry *out,
+                            tt_err *err);
+/* Names first, then bytes without one, then plain files; `each` says false to stop. */
 tt_status tt_library_list(tt_library *l, bool (*each)(void *context, const tt_library_entry *entry),
                           void *context, tt_err *err);
 
@@ -70,10 +84,11 @@ typedef struct tt_library_part {
 } tt_library_part;
 tt_status tt_library_part_begin(tt_library *l, const char *identity, tt_library_part *out,
                                 tt_err *err);
-void tt_library_part_drop(tt_library *l, const tt_library_part *part); /* removes both files */
+void tt_library_part_drop(tt_library *l, const tt_library_part *part);  /* removes both files */
+void tt_library_part_leave(tt_library *l, const tt_library_part *part); /* for whoever comes next */
 
 /* The verified part becomes a blob, then the name is written: rename, directory sync, 0444. A blob that is there already
- * with the same digest wins. entry->path is filled in. */
+ * with the same digest wins. entry->path is filled in. An alias that named something else names this from now on. */
 tt_status tt_library_commit(tt_library *l, const tt_library_part *part, tt_library_entry *entry,
                             tt_err *err);
 /* The name alone, for bytes that are here under another name. */
