@@ -39,32 +39,6 @@ static size_t block_bytes(const tt_attention_plan *p) {
     return (size_t)(2 * key_elements(p)) * sizeof(uint16_t);
 }
 
-/* Rows of 16 lanes of 32 bits become columns. */
-INLINE void transpose(__m512i r[TILE_SIDE]) {
-    __m512i t[TILE_SIDE];
-    for (int i = 0; i < TILE_SIDE; i += 2) { /* pairs of rows */
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < TILE_SIDE; i += 4) { /* fours: lane l of r[i + c] is column 4 l + c */
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int c = 0; c < 4; c++) { /* a 4 x 4 transposition of 128-bit lanes */
-        __m512i low = _mm512_shuffle_i32x4(r[c], r[c + 4], 0x88);
-        __m512i high = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0x88);
-        __m512i odd_low = _mm512_shuffle_i32x4(r[c], r[c + 4], 0xdd);
-        __m512i odd_high = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0xdd);
-        t[c] = _mm512_shuffle_i32x4(low, high, 0x88);
-        t[c + 8] = _mm512_shuffle_i32x4(low, high, 0xdd);
-        t[c + 4] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
-        t[c + 12] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
-    }
-    for (int i = 0; i < TILE_SIDE; i++) r[i] = t[i];
-}
-
 /* n of the 32 elements at p, zeros for the rest. */
 INLINE __m512i load_pairs(const uint16_t *p, int64_t n) {
     if (n >= STEP) return _mm512_loadu_si512(p);
@@ -75,14 +49,12 @@ INLINE __m512i load_pairs(const uint16_t *p, int64_t n) {
 static void pack_keys(const tt_attention_plan *p, const uint16_t *k, int64_t stride, int64_t first,
                       uint16_t *panel) {
     for (int64_t i = 0; i < p->padded_dim; i += STEP) {
-        __m512i rows[TILE_SIDE];
-        for (int j = 0; j < TILE_SIDE; j++)
-            rows[j] = first + j < p->keys
-                          ? load_pairs(k + (first + j) * stride + i, p->head_dim - i)
-                          : _mm512_setzero_si512();
-        transpose(rows);
-        for (int j = 0; j < TILE_SIDE; j++)
-            _mm512_storeu_si512(panel + (i / 2 + j) * LINE, rows[j]);
+        vf pairs[VL] = {{0}}; /* bits of two bf16, which nothing here takes for numbers */
+        for (int j = 0; j < VL && first + j < p->keys; j++)
+            pairs[j] = (vf)load_pairs(k + (first + j) * stride + i, p->head_dim - i);
+        vf_transpose(pairs);
+        for (int j = 0; j < VL; j++)
+            _mm512_storeu_si512(panel + (i / 2 + j) * LINE, (__m512i)pairs[j]);
     }
 }
 

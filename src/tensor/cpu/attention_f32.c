@@ -90,25 +90,31 @@ INLINE void widen_row(const void *x, bool bf16, int64_t at, int64_t n, int64_t p
     }
 }
 
+/* Channels i .. i + VL - 1 of VL keys from `first` on, transposed to columns j .. of the packed keys. */
+INLINE void pack_keys(const tt_attention_plan *p, const void *k, int64_t k_stride, int64_t first,
+                      int64_t i, float *column) {
+    int64_t left = p->head_dim - i;
+    vf rows[VL] = {{0}};
+    for (int l = 0; l < VL && first + l < p->keys; l++)
+        rows[l] = vf_load_any(k, p->bf16, (first + l) * k_stride + i, left);
+    vf_transpose(rows);
+    for (int l = 0; l < VL && l < left; l++) vf_store(column + (i + l) * p->block_keys, rows[l]);
+}
+
 /* Packed: keys transposed [head_dim, block_keys], then values [block_keys, padded_dim]. */
 static void pack_block(const tt_attention_plan *p, int64_t block, const void *k, int64_t k_stride,
                        const void *v, int64_t v_stride, void *packed) {
     float *keys = packed, *values = keys + key_floats(p);
+    int64_t first = block * p->block_keys;
+    for (int64_t j = 0; j < p->block_keys; j += VL)
+        for (int64_t i = 0; i < p->head_dim; i += VL)
+            pack_keys(p, k, k_stride, first + j, i, keys + j);
     for (int64_t j = 0; j < p->block_keys; j++) {
-        int64_t key = block * p->block_keys + j;
-        bool is_there = key < p->keys;
         float *value = values + j * p->padded_dim;
-        if (is_there)
-            widen_row(v, p->bf16, key * v_stride, p->head_dim, p->padded_dim, 1, value);
+        if (first + j < p->keys)
+            widen_row(v, p->bf16, (first + j) * v_stride, p->head_dim, p->padded_dim, 1, value);
         else
             memset(value, 0, (size_t)p->padded_dim * sizeof *value);
-        for (int64_t i = 0; i < p->head_dim; i += VL) {
-            int64_t n = p->head_dim - i < VL ? p->head_dim - i : VL;
-            float lanes[VL] = {0};
-            if (is_there)
-                vf_store(lanes, vf_load_any(k, p->bf16, key * k_stride + i, p->head_dim - i));
-            for (int64_t l = 0; l < n; l++) keys[(i + l) * p->block_keys + j] = lanes[l];
-        }
     }
 }
 

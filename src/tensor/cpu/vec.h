@@ -130,6 +130,33 @@ INLINE vf vf_reciprocal(vf v) {
     return y * (2.0f - v * y);
 }
 
+/* Lane l of vector v becomes lane v of vector l. */
+INLINE void vf_transpose(vf v[VL]) {
+    __m512i r[VL], t[VL];
+    for (int i = 0; i < VL; i++) r[i] = (__m512i)v[i];
+    for (int i = 0; i < VL; i += 2) { /* pairs of rows */
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < VL; i += 4) { /* fours: lane l of r[i + c] is column 4 l + c */
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int c = 0; c < 4; c++) { /* a 4 x 4 transposition of 128-bit lanes */
+        __m512i low = _mm512_shuffle_i32x4(r[c], r[c + 4], 0x88);
+        __m512i high = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0x88);
+        __m512i odd_low = _mm512_shuffle_i32x4(r[c], r[c + 4], 0xdd);
+        __m512i odd_high = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0xdd);
+        t[c] = _mm512_shuffle_i32x4(low, high, 0x88);
+        t[c + 8] = _mm512_shuffle_i32x4(low, high, 0xdd);
+        t[c + 4] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
+        t[c + 12] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
+    }
+    for (int i = 0; i < VL; i++) v[i] = (vf)t[i];
+}
+
 #else
 
 INLINE vf vf_load_bf16(const uint16_t *p) {
@@ -224,6 +251,15 @@ INLINE vf vf_scale2(vf e, vf n) {
 
 INLINE vf vf_reciprocal(vf v) {
     return 1.0f / v;
+}
+
+/* Lane l of vector v becomes lane v of vector l. */
+INLINE void vf_transpose(vf v[VL]) {
+    float from[VL][VL], to[VL][VL];
+    memcpy(from, v, sizeof from);
+    for (int i = 0; i < VL; i++)
+        for (int l = 0; l < VL; l++) to[l][i] = from[i][l];
+    memcpy(v, to, sizeof to);
 }
 
 #endif
