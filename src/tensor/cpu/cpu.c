@@ -2,6 +2,7 @@
 #include "tensor/cpu/cpu.h"
 
 #include <omp.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "tensor/ref/ref.h"
@@ -38,11 +39,20 @@ static void close_cpu(tt_ops *ops) {
     ops->state = NULL;
 }
 
+/* What blocks of a product are sized by; a small L2 where nobody knows. */
+static int64_t l2_bytes(void) {
+    enum { SMALL = 512 << 10, LARGE = 4 << 20 };
+    int64_t found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    if (found <= 0) return 2 * SMALL;
+    return found < SMALL ? SMALL : found > LARGE ? LARGE : found;
+}
+
 static tt_status open_cpu(tt_ops *ops, tt_err *err) {
     tt_cpu_state *state = tt_alloc(sizeof *state);
     if (!state) return tt_fail_nomem(err, "the CPU back-end", sizeof *state);
     ops->state = state;
     use_features(state, tt__cpu_features());
+    state->l2_bytes = l2_bytes();
     omp_set_num_threads(ops->n_threads);
     tt_status status = tt__dnn_open(&state->dnn, err);
     if (status == TT_OK) status = tt__cpu_cache_new(&state->cache, err);

@@ -1,5 +1,5 @@
-/* The CPU back-end: oneDNN for products and convolutions, own kernels for the rest, OpenMP for
- * threads. */
+/* The CPU back-end: own kernels, oneDNN for products and convolutions in f32 and on CPUs without bf16,
+ * OpenMP for threads. */
 #ifndef TT_TENSOR_CPU_CPU_H
 #define TT_TENSOR_CPU_CPU_H
 
@@ -15,6 +15,7 @@ typedef struct tt_cpu_state {
     tt_cpu_cache *cache;
     tt_cpu_features features; /* what kernels are chosen by */
     const tt_cpu_kernels *kernels;
+    int64_t l2_bytes; /* of one core */
 } tt_cpu_state;
 
 static inline tt_cpu_state *tt__cpu_state(tt_ops *ops) {
@@ -25,7 +26,7 @@ static inline tt_cpu_state *tt__cpu_state(tt_ops *ops) {
  * packed may depend on it. */
 void tt__cpu_force(tt_ops *ops, tt_cpu_level most);
 
-/* products.c: everything that is a oneDNN primitive */
+/* products.c: matrix products and convolutions, and oneDNN's primitives for those that are its */
 tt_status tt__cpu_cache_new(tt_cpu_cache **out, tt_err *err);
 void tt__cpu_cache_free(tt_cpu_cache *cache);
 /* Drops all primitives when many have gathered (a long-lived process that sees many sizes). */

@@ -1,25 +1,30 @@
 /* See gemm.h: packs weights and inputs, divides the work, and calls a kernel block by block.
  *
  * The outputs of a layer are lines of positions: a convolution's are rows of the picture, one picture after the other; a
- * product's are 16 rows each. They are done in strips of lines. For each strip all threads pack the inputs it needs, padding
- * included, then each takes a rectangle of (positions x columns) and walks it so that about 1 MB of packed inputs stay in its L2 while
- * panels of weights pass by, each read from memory once per megabyte. Big strips make that cheap, and a limit keeps scratch small beside the
- * activations: a convolution is never unfolded as a whole.
+ * product's are 16 rows each. They are done in strips of lines. For each strip all threads pack the inputs it needs, border
+ * included, then each takes a rectangle of (positions x columns). It walks it so that the packed inputs of several hundred
+ * positions stay in its L2 while panels of weights pass by, the next one prefetched: at 512x512 a step reads gigabytes of weights, and memory is
+ * the limit. Where those inputs are too long for L2 (5120 channels, 1280 channels times nine), a part of the depth is done for
+ * a group of panels, then the next part; the sums are kept in f32 meanwhile, so the result is the same.
  *
- * Packing costs one copy of the inputs, and pays: a tile is then 16 lines in a row instead of 16 places far apart, often in the same
- * cache set; the product's remainder of channels and the convolution's border need no special case. */
+ * Packing costs one copy of the inputs, and pays: a tile is 16 lines in a row instead of 16 places far apart, often in the same
+ * cache set; odd channels and borders need no special case. A convolution is never unfolded: its taps read the same lines. */
 #include "tensor/cpu/gemm.h"
 
 #include <omp.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "tensor/cpu/cpu.h"
 
 enum {
-    STRIP_BYTES = 8 << 20, /* packed inputs at once: eight times what a core's L2 holds */
-    L2_BYTES =
-        1
-        << 20, /* of packed inputs that panels pass by; the smallest L2 here has 1 MB (Zen 4) or 2 MB */
+    STRIP_BYTES =
+        8 << 20, /* packed inputs at once: many times an L2, little beside the activations */
+    MIN_TILES =
+        32, /* positions / 16 that share a pass over the weights, if that many there are: 512 uses of each */
+    MAX_TILES = 256,
+    MIN_STEPS =
+        20, /* instructions between keeping sums and loading them again, which take four times 60 cycles */
 };
 
 const tt_gemm_kernels *tt__gemm_kernels(const tt_cpu_features *features) {
@@ -121,7 +126,12 @@ typedef struct layer {
     int64_t row_bytes, chunk_bytes; /* from one row, chunk of channels to the next */
     int64_t packed_bytes;
     char *packed;
-    int64_t tiles_in_l2;
+    /* How a thread walks: so many tiles of positions stay in L2, so many chunks of the depth at a time, and between them
+     * the sums of so many pairs of panels are kept. */
+    int64_t tiles_at_once, chunks_at_once, group_pairs;
+    int64_t carry_floats; /* kept per thread; 0: the depth is done at once */
+    float *carry;
+    int64_t scratch_bytes;
 } layer;
 
 /* The packed row (of all pictures' padded rows, one after the other) at which an output line's window begins. */
@@ -161,8 +171,25 @@ static int64_t set_strips(layer *l, int64_t bytes_per_row) {
     int64_t slack =
         (int64_t)TT_GEMM_TILE_BYTES * l->stride + (int64_t)l->kernel * TT_GEMM_LINE_BYTES;
     l->packed_bytes = most * bytes_per_row + slack;
-    l->tiles_in_l2 = at_least(L2_BYTES / (l->chunks * TT_GEMM_TILE_BYTES * l->stride), 2) / 2 * 2;
     return most;
+}
+
+/* Half of L2 or a little more for inputs, an eighth for a pair of panels (and one for the next), a quarter for sums. */
+static void set_walk(layer *l, int64_t l2_bytes, int threads) {
+    int64_t inputs = l2_bytes * 5 / 8, weights = l2_bytes / 8, sums = l2_bytes / 4;
+    int64_t chunk_of_tile = (int64_t)TT_GEMM_TILE_BYTES * l->stride;
+    int64_t chunk_of_pair = 2 * (int64_t)TT_GEMM_TILE_BYTES * l->taps;
+    int64_t tiles = at_most(l->lines_per_strip * l->tiles_per_line, MIN_TILES);
+    int64_t most = at_most(inputs / (chunk_of_tile * tiles), weights / chunk_of_pair);
+    int64_t parts = ceil_div(l->chunks, at_least(most, ceil_div(MIN_STEPS, l->taps)));
+    l->chunks_at_once = ceil_div(l->chunks, parts);
+    tiles = inputs / (chunk_of_tile * l->chunks_at_once) / 2 * 2;
+    l->tiles_at_once = at_most(at_least(tiles, 2), parts > 1 ? 2 * MIN_TILES : MAX_TILES);
+    int64_t carry_of_pair = l->tiles_at_once / 2 * TT_GEMM_CARRY_BYTES;
+    l->group_pairs = parts > 1 ? at_least(sums / carry_of_pair, 1) : ceil_div(l->panels, 2);
+    l->carry_floats = parts > 1 ? l->group_pairs * carry_of_pair / (int64_t)sizeof *l->carry : 0;
+    l->packed_bytes = ceil_div(l->packed_bytes, TT_SIMD_ALIGN) * TT_SIMD_ALIGN;
+    l->scratch_bytes = l->packed_bytes + threads * l->carry_floats * (int64_t)sizeof *l->carry;
 }
 
 /* A product's rows are pictures of lines of one tile, packed tile after tile. */
@@ -258,71 +285,138 @@ static int64_t cuts(int64_t blocks, int64_t pairs, int64_t threads) {
     return best;
 }
 
-/* Tile `tile` of the strip as half `half` of a block. */
-static void place_tile(const strip *s, int64_t tile, int half, tt_gemm_block *b) {
+/* A tile's packed inputs (its first position) and its place in the output. */
+typedef struct spot {
+    const char *a;
+    int64_t row;
+    int n_rows;
+} spot;
+
+static spot place_of(const strip *s, int64_t tile) {
     const layer *l = s->l;
     int64_t line = s->first_line + tile / l->tiles_per_line;
-    int64_t x = tile % l->tiles_per_line * TT_GEMM_TILE;
-    int64_t row = first_row_of(l, line) - first_row_of(l, s->first_line);
-    int64_t out_row = line * l->out_w + x;
-    b->a[half] = l->packed + row * l->row_bytes + x * b->a_row_bytes;
-    b->target.first_row[half] = out_row;
-    b->target.n_rows[half] =
-        (int)at_most(at_most(l->out_w - x, l->out_rows - out_row), TT_GEMM_TILE);
+    int64_t x = tile % l->tiles_per_line * TT_GEMM_TILE, row = line * l->out_w + x;
+    int64_t packed_row = first_row_of(l, line) - first_row_of(l, s->first_line);
+    return (spot){.a = l->packed + packed_row * l->row_bytes + x * l->stride * TT_GEMM_LINE_BYTES,
+                  .row = row,
+                  .n_rows = (int)at_most(at_most(l->out_w - x, l->out_rows - row), TT_GEMM_TILE)};
 }
 
-static void place_panels(const strip *s, int64_t pair, tt_gemm_block *b) {
-    const layer *l = s->l;
-    b->b[0] = l->weights + 2 * pair * l->panel_bytes;
-    b->b[1] = 2 * pair + 1 < l->panels ? b->b[0] + l->panel_bytes : NULL;
-    b->target.column = pair * TT_GEMM_BLOCK;
+/* Tiles that stay in L2 while a thread's pairs of panels pass by, part of the depth by part, in groups of pairs whose sums
+ * are kept meanwhile. */
+typedef struct walk {
+    const layer *l;
+    int64_t tiles;
+    spot spots[MAX_TILES];
+    range pairs;
+    float *carry; /* of this thread */
+} walk;
+
+/* Where a walk is: a pair of a group that begins with pair `group`, a part of the depth. */
+typedef struct position {
+    int64_t group, pair, chunk;
+} position;
+
+/* On to the next pair of the group, the next part of the depth, the next group; false at the end. */
+static bool step(const walk *w, position *at) {
+    const layer *l = w->l;
+    int64_t group_end = at_most(at->group + l->group_pairs, w->pairs.end);
+    if (++at->pair < group_end) return true;
+    at->pair = at->group;
+    at->chunk += l->chunks_at_once;
+    if (at->chunk < l->chunks) return true;
+    *at = (position){group_end, group_end, 0};
+    return group_end < w->pairs.end;
 }
 
-/* Part `i` of n of the panels after `pair`, if this thread needs them. */
-static void place_prefetch(const strip *s, range pairs, int64_t pair, int64_t i, int64_t n,
-                           tt_gemm_block *b) {
-    const layer *l = s->l;
-    b->prefetch_lines = 0;
-    if (pair + 1 >= pairs.end) return;
-    int64_t next = 2 * (pair + 1), lines = l->panel_bytes / TT_GEMM_LINE_BYTES;
-    range part = share(next + 1 < l->panels ? 2 * lines : lines, n, i);
-    b->prefetch = l->weights + next * l->panel_bytes + part.begin * TT_GEMM_LINE_BYTES;
-    b->prefetch_lines = part.end - part.begin;
+/* The weights there. */
+static void place_panels(const layer *l, const position *at, const char *b[2]) {
+    b[0] = l->weights + 2 * at->pair * l->panel_bytes + at->chunk * l->taps * TT_GEMM_TILE_BYTES;
+    b[1] = 2 * at->pair + 1 < l->panels ? b[0] + l->panel_bytes : NULL;
 }
 
-/* Tiles x panels, the tiles few enough to stay in L2. */
-static void multiply(const strip *s, tt_gemm_thread *t, range tiles, range pairs) {
-    const layer *l = s->l;
+static void place_tiles(const walk *w, const position *at, int64_t tile, tt_gemm_block *b) {
+    int n = (int)at_most(w->tiles - tile, 2);
+    for (int i = 0; i < 2; i++) {
+        const spot *s = &w->spots[tile + (i < n ? i : 0)];
+        b->a[i] = i < n ? s->a + at->chunk * w->l->chunk_bytes : NULL;
+        b->target.first_row[i] = s->row;
+        b->target.n_rows[i] = i < n ? s->n_rows : 0;
+    }
+}
+
+/* Block i's sums, if they come from an earlier part of the depth, or go on in a later. */
+static void place_carry(const walk *w, const position *at, int64_t i, tt_gemm_block *b) {
+    const layer *l = w->l;
+    int64_t block = (at->pair - at->group) * ceil_div(w->tiles, 2) + i;
+    float *carry = w->carry + block * (TT_GEMM_CARRY_BYTES / (int64_t)sizeof *carry);
+    b->carry_in = at->chunk > 0 ? carry : NULL;
+    b->carry_out = at->chunk + l->chunks_at_once < l->chunks ? carry : NULL;
+}
+
+/* All blocks there; of the weights that `next` (or NULL) needs, a part is brought nearer with each. */
+static void multiply(const walk *w, const position *at, const position *next, tt_gemm_thread *t) {
+    const layer *l = w->l;
+    int64_t blocks = ceil_div(w->tiles, 2);
+    const char *ahead[2] = {NULL, NULL};
     tt_gemm_block b = {.a_row_bytes = (int64_t)TT_GEMM_LINE_BYTES * l->stride,
                        .a_chunk_bytes = l->chunk_bytes,
-                       .chunks = l->chunks,
+                       .chunks = at_most(l->chunks - at->chunk, l->chunks_at_once),
                        .taps = l->taps,
-                       .tap_bytes = l->tap_bytes};
-    int64_t blocks = ceil_div(tiles.end - tiles.begin, 2);
-    for (int64_t pair = pairs.begin; pair < pairs.end; pair++) {
-        place_panels(s, pair, &b);
-        for (int64_t i = 0; i < blocks; i++) {
-            int64_t tile = tiles.begin + 2 * i;
-            place_tile(s, tile, 0, &b);
-            b.a[1] = NULL;
-            b.target.n_rows[1] = 0;
-            if (tile + 1 < tiles.end) place_tile(s, tile + 1, 1, &b);
-            place_prefetch(s, pairs, pair, i, blocks, &b);
-            l->kernels->block(t, &b);
-        }
+                       .tap_bytes = l->tap_bytes,
+                       .target.column = at->pair * TT_GEMM_BLOCK};
+    int64_t lines = b.chunks * l->taps * (TT_GEMM_TILE_BYTES / TT_GEMM_LINE_BYTES);
+    place_panels(l, at, b.b);
+    if (next) place_panels(l, next, ahead);
+    for (int64_t i = 0; i < blocks; i++) {
+        place_tiles(w, at, 2 * i, &b);
+        place_carry(w, at, i, &b);
+        range part = share(next ? lines : 0, blocks, i);
+        b.prefetch_lines = part.end - part.begin;
+        for (int j = 0; j < 2 && next; j++)
+            b.prefetch[j] = (ahead[j] ? ahead[j] : ahead[0]) + part.begin * TT_GEMM_LINE_BYTES;
+        l->kernels->block(t, &b);
+    }
+}
+
+static void run_walk(const strip *s, tt_gemm_thread *t, range tiles, range pairs, float *carry) {
+    walk w = {.l = s->l, .tiles = tiles.end - tiles.begin, .pairs = pairs, .carry = carry};
+    for (int64_t i = 0; i < w.tiles; i++) w.spots[i] = place_of(s, tiles.begin + i);
+    position at = {pairs.begin, pairs.begin, 0};
+    for (bool more = pairs.begin < pairs.end; more;) {
+        position next = at;
+        more = step(&w, &next);
+        multiply(&w, &at, more ? &next : NULL, t);
+        at = next;
     }
 }
 
 /* This thread's rectangle of the strip. */
 static void run_share(const strip *s, tt_gemm_thread *t, int64_t thread, int64_t threads) {
+    const layer *l = s->l;
     int64_t blocks = ceil_div(s->tiles, 2), down = cuts(blocks, s->pairs, threads);
     int64_t across = threads / down;
     if (thread >= down * across) return;
     range mine = share(blocks, down, thread / across);
     range pairs = share(s->pairs, across, thread % across);
-    int64_t end = at_most(2 * mine.end, s->tiles);
-    for (int64_t tile = 2 * mine.begin; tile < end; tile += s->l->tiles_in_l2)
-        multiply(s, t, (range){tile, at_most(tile + s->l->tiles_in_l2, end)}, pairs);
+    int64_t end = at_most(2 * mine.end, s->tiles), count = end - 2 * mine.begin;
+    int64_t parts = ceil_div(ceil_div(count, 2), l->tiles_at_once / 2);
+    for (int64_t i = 0; i < parts; i++) {
+        range part = share(mine.end - mine.begin, parts, i);
+        range tiles = {2 * (mine.begin + part.begin), at_most(2 * (mine.begin + part.end), end)};
+        run_walk(s, t, tiles, pairs, l->carry + thread * l->carry_floats);
+    }
+}
+
+static void run_strip(const layer *l, int64_t line, tt_gemm_thread *t) {
+    strip s = {.l = l, .first_line = line, .pairs = ceil_div(l->panels, 2)};
+    s.lines = at_most(l->lines - line, l->lines_per_strip);
+    s.tiles = s.lines * l->tiles_per_line;
+    int64_t first = first_row_of(l, line), rows = rows_of_strip(l, line, s.lines);
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < rows; row++)
+        pack_row(l, first + row, l->packed + row * l->row_bytes);
+    run_share(&s, t, omp_get_thread_num(), omp_get_num_threads());
 }
 
 static void run(const layer *l) {
@@ -330,27 +424,23 @@ static void run(const layer *l) {
     {
         tt_gemm_thread t;
         l->kernels->begin(&t, &l->output);
-        for (int64_t line = 0; line < l->lines; line += l->lines_per_strip) {
-            strip s = {.l = l, .first_line = line, .pairs = ceil_div(l->panels, 2)};
-            s.lines = at_most(l->lines - line, l->lines_per_strip);
-            s.tiles = s.lines * l->tiles_per_line;
-            int64_t first = first_row_of(l, line), rows = rows_of_strip(l, line, s.lines);
-#pragma omp for schedule(static)
-            for (int64_t row = 0; row < rows; row++)
-                pack_row(l, first + row, l->packed + row * l->row_bytes);
-            run_share(&s, &t, omp_get_thread_num(), omp_get_num_threads());
+        run_strip(l, 0, &t);
+        for (int64_t line = l->lines_per_strip; line < l->lines; line += l->lines_per_strip) {
 #pragma omp barrier
+            run_strip(l, line, &t);
         }
         l->kernels->end(&t);
     }
 }
 
 static tt_status run_in_scratch(tt_ops *ops, layer *l, tt_err *err) {
-    void *packed = NULL;
-    TT_TRY(tt_scratch_take(&ops->scratch, (size_t)l->packed_bytes, &packed, err));
-    l->packed = packed;
+    void *scratch = NULL;
+    set_walk(l, tt__cpu_state(ops)->l2_bytes, ops->n_threads);
+    TT_TRY(tt_scratch_take(&ops->scratch, (size_t)l->scratch_bytes, &scratch, err));
+    l->packed = scratch;
+    l->carry = (float *)(void *)(l->packed + l->packed_bytes);
     if (!ops->scratch.measuring) run(l);
-    tt_scratch_give(&ops->scratch, packed);
+    tt_scratch_give(&ops->scratch, scratch);
     return TT_OK;
 }
 

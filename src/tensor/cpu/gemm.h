@@ -54,11 +54,17 @@ typedef struct tt_gemm_block {
     int64_t chunks;
     int taps;
     const int64_t *tap_bytes; /* [taps]: from a position to what this tap reads */
+    /* Long sums are computed in several blocks: [4][16][16] sums that an earlier one left, and where to leave them for the next.
+     * NULL: they begin at 0; they are complete, and go to `target`. */
+    const float *carry_in;
+    float *carry_out;
     tt_gemm_target target;
-    /* Weights that the next blocks need, to be brought nearer meanwhile. */
-    const char *prefetch;
+    /* Weights that the next blocks need, to be brought nearer meanwhile: as many lines of each. */
+    const char *prefetch[2];
     int64_t prefetch_lines;
 } tt_gemm_block;
+
+enum { TT_GEMM_CARRY_BYTES = 4 * TT_GEMM_TILE_BYTES };
 
 /* One thread's working state. The sums of the last block wait in `sums` until the kernel finds time to finish them: with AMX,
  * while the next block is multiplied. */

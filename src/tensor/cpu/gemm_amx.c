@@ -17,28 +17,49 @@ static void begin(tt_gemm_thread *t, const tt_gemm_output *output) {
 /* What is done beside the matrix unit in each step. */
 typedef struct chores {
     int next_row, rows_per_step;
-    const char *prefetch;
-    int64_t lines, lines_per_step;
+    int64_t next_line, lines, lines_per_step;
 } chores;
 
 INLINE chores plan_chores(const tt_gemm_block *b) {
     int64_t steps = b->chunks * b->taps;
     return (chores){.rows_per_step = (int)((TT_GEMM_BLOCK + steps - 1) / steps),
-                    .prefetch = b->prefetch,
                     .lines = b->prefetch_lines,
                     .lines_per_step = (b->prefetch_lines + steps - 1) / steps};
 }
 
-INLINE void do_chores(const tt_gemm_thread *t, chores *c) {
+INLINE void do_chores(const tt_gemm_thread *t, const tt_gemm_block *b, chores *c) {
     for (int i = 0; i < c->rows_per_step && c->next_row < TT_GEMM_BLOCK; i++)
         gemm_finish_row(t, c->next_row++);
-    for (int64_t i = 0; i < c->lines_per_step && c->lines > 0; i++, c->lines--) {
-        _mm_prefetch(c->prefetch, _MM_HINT_T1);
-        c->prefetch += TT_GEMM_LINE_BYTES;
+    for (int64_t i = 0; i < c->lines_per_step && c->next_line < c->lines; i++, c->next_line++) {
+        _mm_prefetch(b->prefetch[0] + c->next_line * TT_GEMM_LINE_BYTES, _MM_HINT_T1);
+        _mm_prefetch(b->prefetch[1] + c->next_line * TT_GEMM_LINE_BYTES, _MM_HINT_T1);
     }
 }
 
-INLINE void store_sums(tt_gemm_thread *t, bool two_tiles, bool two_panels) {
+INLINE void begin_sums(const float *carry) {
+    enum { FLOATS = TT_GEMM_TILE * TT_GEMM_TILE, STRIDE = TT_GEMM_LINE_BYTES };
+    if (carry) {
+        _tile_loadd(0, carry, STRIDE);
+        _tile_loadd(1, carry + FLOATS, STRIDE);
+        _tile_loadd(2, carry + 2 * FLOATS, STRIDE);
+        _tile_loadd(3, carry + 3 * FLOATS, STRIDE);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+}
+
+INLINE void carry_sums(float *carry) {
+    enum { FLOATS = TT_GEMM_TILE * TT_GEMM_TILE, STRIDE = TT_GEMM_LINE_BYTES };
+    _tile_stored(0, carry, STRIDE);
+    _tile_stored(1, carry + FLOATS, STRIDE);
+    _tile_stored(2, carry + 2 * FLOATS, STRIDE);
+    _tile_stored(3, carry + 3 * FLOATS, STRIDE);
+}
+
+INLINE void complete_sums(tt_gemm_thread *t, bool two_tiles, bool two_panels) {
     enum { STRIDE = sizeof t->sums[0] };
     _tile_stored(0, t->sums[0], STRIDE);
     if (two_panels) _tile_stored(1, t->sums[0] + TT_GEMM_TILE, STRIDE);
@@ -50,10 +71,7 @@ INLINE void multiply(tt_gemm_thread *t, const tt_gemm_block *b, bool two_tiles, 
     chores c = plan_chores(b);
     const char *a0 = b->a[0], *a1 = b->a[1], *b0 = b->b[0], *b1 = b->b[1];
     int64_t row_bytes = b->a_row_bytes;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    begin_sums(b->carry_in);
     for (int64_t chunk = 0; chunk < b->chunks; chunk++) {
         for (int tap = 0; tap < b->taps; tap++) {
             int64_t offset = chunk * b->a_chunk_bytes + b->tap_bytes[tap];
@@ -67,11 +85,17 @@ INLINE void multiply(tt_gemm_thread *t, const tt_gemm_block *b, bool two_tiles, 
             if (two_tiles && two_panels) _tile_dpbf16ps(3, 5, 7);
             b0 += TT_GEMM_TILE_BYTES;
             if (two_panels) b1 += TT_GEMM_TILE_BYTES;
-            do_chores(t, &c);
+            do_chores(t, b, &c);
         }
     }
-    store_sums(t, two_tiles, two_panels);
-    t->pending = b->target;
+    while (c.next_row < TT_GEMM_BLOCK) gemm_finish_row(t, c.next_row++);
+    t->pending = (tt_gemm_target){0};
+    if (b->carry_out) {
+        carry_sums(b->carry_out);
+    } else {
+        complete_sums(t, two_tiles, two_panels);
+        t->pending = b->target;
+    }
 }
 
 static void block(tt_gemm_thread *t, const tt_gemm_block *b) {

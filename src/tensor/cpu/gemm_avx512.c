@@ -31,34 +31,53 @@ INLINE void multiply(__m512 sums[ROWS][2], const char *a, int64_t a_row_bytes,
     }
 }
 
+/* Where the sums of a row lie in what blocks of one long sum carry on: [tile][panel][row][16]. */
+static int64_t carry_place(int row, int panel) {
+    return ((int64_t)(row / TT_GEMM_TILE * 2 + panel) * TT_GEMM_TILE + row % TT_GEMM_TILE) * VL;
+}
+
+INLINE void begin_sums(__m512 sums[ROWS][2], const float *carry, int first_row) {
+#pragma GCC unroll 8
+    for (int row = 0; row < ROWS; row++)
+        for (int panel = 0; panel < 2; panel++)
+            sums[row][panel] = carry ? _mm512_load_ps(carry + carry_place(first_row + row, panel))
+                                     : _mm512_setzero_ps();
+}
+
+INLINE void end_sums(__m512 sums[ROWS][2], tt_gemm_thread *t, float *carry, int first_row) {
+#pragma GCC unroll 8
+    for (int row = 0; row < ROWS; row++)
+        for (int panel = 0; panel < 2; panel++)
+            _mm512_store_ps(carry ? carry + carry_place(first_row + row, panel)
+                                  : t->sums[first_row + row] + (ptrdiff_t)panel * VL,
+                            sums[row][panel]);
+}
+
 /* Rows of one tile from `first_row` of the block on. */
 INLINE void eight_rows(tt_gemm_thread *t, const tt_gemm_block *b, int first_row, bool two_panels) {
     const char *a = b->a[first_row / TT_GEMM_TILE] + first_row % TT_GEMM_TILE * b->a_row_bytes;
     __m512 sums[ROWS][2];
-#pragma GCC unroll 8
-    for (int row = 0; row < ROWS; row++) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
+    begin_sums(sums, b->carry_in, first_row);
     int64_t at = 0;
     for (int64_t chunk = 0; chunk < b->chunks; chunk++, a += b->a_chunk_bytes)
         for (int tap = 0; tap < b->taps; tap++, at += TT_GEMM_TILE_BYTES)
             multiply(sums, a + b->tap_bytes[tap], b->a_row_bytes, b->b, at, two_panels);
-#pragma GCC unroll 8
-    for (int row = 0; row < ROWS; row++) {
-        _mm512_store_ps(t->sums[first_row + row], sums[row][0]);
-        if (two_panels) _mm512_store_ps(t->sums[first_row + row] + VL, sums[row][1]);
-    }
+    end_sums(sums, t, b->carry_out, first_row);
 }
 
 static void block(tt_gemm_thread *t, const tt_gemm_block *b) {
     t->pending = b->target;
-    for (int64_t i = 0; i < b->prefetch_lines; i++)
-        _mm_prefetch(b->prefetch + i * TT_GEMM_LINE_BYTES, _MM_HINT_T1);
+    for (int64_t i = 0; i < b->prefetch_lines; i++) {
+        _mm_prefetch(b->prefetch[0] + i * TT_GEMM_LINE_BYTES, _MM_HINT_T1);
+        _mm_prefetch(b->prefetch[1] + i * TT_GEMM_LINE_BYTES, _MM_HINT_T1);
+    }
     for (int row = 0; row < TT_GEMM_BLOCK; row += ROWS) {
         if (row % TT_GEMM_TILE >= b->target.n_rows[row / TT_GEMM_TILE]) continue;
         if (b->b[1])
             eight_rows(t, b, row, true);
         else
             eight_rows(t, b, row, false);
-        for (int i = row; i < row + ROWS; i++) gemm_finish_row(t, i);
+        for (int i = row; i < row + ROWS && !b->carry_out; i++) gemm_finish_row(t, i);
     }
 }
 
