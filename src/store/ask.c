@@ -181,7 +181,7 @@ static tt_status send(waiting *w, tt_fetch_error *error) {
                                      .https_only = !s->allow_private,
                                      .no_proxy = true,
                                      .ca_file = s->ca_file,
-                                     .stall_timeout_ms = scaled(w->ask, STALL_MS),
+                                     .stall_timeout_ms = STALL_MS,
                                      .on_head = on_head,
                                      .on_bytes = on_bytes};
     if (tt_http_send(w->ask->loop, &request, on_done, w, &w->transfer, &error->err) == TT_OK)

@@ -129,7 +129,7 @@ static int count_candidates(json_object *tree, const char **last, char shown[256
         (void)tt_json_get_string(json_object_array_get_idx(tree, i), "path", &path, NULL);
         if (!is_candidate(path)) continue;
         size_t used = strlen(shown);
-        snprintf(shown + used, 256 - used, "%s%s", n ? ", " : "", path);
+        snprintf(shown + used, 256 - used, "%s%.100s", n ? ", " : "", path);
         *last = path;
         n++;
     }

@@ -1,0 +1,124 @@
+#include "support/fake_models.h"
+
+#include <json-c/json.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { START_TRIES = 1200, NAP_US = 50 * 1000, ANSWER_BYTES = 1 << 20 };
+
+static struct {
+    pid_t pid;
+    int keeps_alive; /* the write end of its standard input: it ends with us */
+    char folder[64], ready[96];
+    json_object *about;
+    char answer[ANSWER_BYTES];
+} fake;
+
+static void run_program(int input) {
+    dup2(input, STDIN_FILENO);
+    execlp("python3", "python3", TT_SOURCE_DIR "/tests/fake/models.py", "--dir", fake.folder,
+           "--ready-file", fake.ready, "--until-stdin-ends", (char *)NULL);
+    _exit(127);
+}
+
+void fake_models_start(void) {
+    int ends[2];
+    snprintf(fake.folder, sizeof fake.folder, "/tmp/fake-models-XXXXXX");
+    assert_non_null(mkdtemp(fake.folder));
+    snprintf(fake.ready, sizeof fake.ready, "%s/ready.json", fake.folder);
+    assert_int_equal(pipe(ends), 0);
+    fake.pid = fork();
+    assert_true(fake.pid >= 0);
+    if (fake.pid == 0) {
+        close(ends[1]);
+        run_program(ends[0]);
+    }
+    close(ends[0]);
+    fake.keeps_alive = ends[1];
+    for (int i = 0; i < START_TRIES && !fake.about; i++) {
+        usleep(NAP_US);
+        if (access(fake.ready, R_OK) == 0) fake.about = json_object_from_file(fake.ready);
+    }
+    assert_non_null(fake.about);
+}
+
+void fake_models_stop(void) {
+    char command[128];
+    if (!fake.about) return;
+    close(fake.keeps_alive);
+    waitpid(fake.pid, NULL, 0);
+    json_object_put(fake.about);
+    fake.about = NULL;
+    snprintf(command, sizeof command, "rm -rf %s", fake.folder);
+    assert_int_equal(system(command), 0);
+}
+
+static json_object *member(json_object *o, const char *name) {
+    json_object *value = NULL;
+    assert_true(json_object_object_get_ex(o, name, &value));
+    return value;
+}
+
+const char *fake_models_url(const char *host) {
+    return json_object_get_string(member(member(member(fake.about, "hosts"), host), "https"));
+}
+
+const char *fake_models_ca(void) {
+    return json_object_get_string(member(fake.about, "ca"));
+}
+
+const char *fake_models_token(const char *which) {
+    return json_object_get_string(member(member(fake.about, "tokens"), which));
+}
+
+/* By curl: what is tested must not be what the tests stand on. */
+const char *fake_models_control(const char *method, const char *path, const char *body) {
+    char command[4096], file[128];
+    const char *control = json_object_get_string(member(fake.about, "control"));
+    snprintf(file, sizeof file, "%s/body.json", fake.folder);
+    FILE *f = fopen(file, "w");
+    assert_non_null(f);
+    fputs(body ? body : "", f);
+    fclose(f);
+    snprintf(command, sizeof command, "curl -sS -X %s --data-binary @%s '%s%s'", method, file,
+             control, path);
+    FILE *p = popen(command, "r");
+    assert_non_null(p);
+    size_t n = fread(fake.answer, 1, sizeof fake.answer - 1, p);
+    fake.answer[n] = '\0';
+    assert_int_equal(pclose(p), 0);
+    return fake.answer;
+}
+
+void fake_models_faults(const char *json) {
+    (void)fake_models_control("DELETE", "/faults", NULL);
+    const char *answer = fake_models_control("POST", "/faults", json);
+    if (strstr(answer, "\"error\"")) fail_msg("%s", answer);
+}
+
+int fake_models_requests(const char *host) {
+    char path[64];
+    snprintf(path, sizeof path, "/requests?host=%s", host);
+    json_object *list = json_tokener_parse(fake_models_control("GET", path, NULL));
+    assert_true(json_object_is_type(list, json_type_array));
+    int n = (int)json_object_array_length(list);
+    json_object_put(list);
+    return n;
+}
+
+void fake_models_check(void) {
+    const char *leaks = fake_models_control("GET", "/leaks", NULL);
+    if (strspn(leaks, "[] \n") != strlen(leaks)) fail_msg("leaked: %s", leaks);
+    const char *problems = fake_models_control("GET", "/problems", NULL);
+    if (strspn(problems, "[] \n") != strlen(problems)) fail_msg("the fakes broke: %s", problems);
+}
