@@ -168,7 +168,8 @@ static void make_weights(path *p, const shape *s, int n) {
     int64_t count = s->c_in * s->c_out * (s->kernel ? (int64_t)s->kernel * s->kernel : 1);
     uint16_t *plain = tt_alloc((size_t)count * sizeof *plain);
     if (!plain) ok(tt_fail_nomem(&err, "a weight", (size_t)count * sizeof *plain));
-    fill(plain, count, 1.0f / sqrtf((float)(count / s->c_out))); /* so that outputs are as usual */
+    int64_t inputs = count / s->c_out;
+    fill(plain, count, 1.0f / sqrtf((float)inputs)); /* so that outputs are as usual */
     const tt_conv_shape conv = {s->c_out, s->c_in, s->kernel, s->stride, 1, 1, 1, 1};
     for (int i = 0; i < n; i++) {
         if (s->kernel)
