@@ -164,8 +164,9 @@ static const tt_option WORDS[] = {
         .minimum = 1,
         .maximum = MAX_CLIP_SKIP,
         .default_text = "2, what SDXL was trained with",
-        .help = "Which layer of the text encoders is read, counted from the end as people count: 1 "
-                "is the last.",
+        .help =
+            "Which layer of the text encoders is read, counted from the end as people count: 1 is "
+            "the last. With a1111's prompts 1 means 2, as it does there.",
         .example = "2",
     },
 };

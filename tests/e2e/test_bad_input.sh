@@ -30,6 +30,19 @@ refused "not a number at all" "cfg" run --prompt x --cfg nan
 refused "an unknown sampler names the known ones" "euler" run --prompt x --sampler magic
 refused "an unknown schedule names the known ones" "karras" run --prompt x --schedule magic
 refused "an unknown dtype" "f32" run --prompt x --dtype f13
+refused "a clip skip that no encoder has" "clip-skip.*1 to 12.*13" run --prompt x --clip-skip 13
+refused "guidance that ends before it starts" "guidance-start.*0\.5.*0\.9" run --prompt x --guidance-start 0.9 --guidance-end 0.5
+refused "an unknown recipe names the known ones" "lightning-4" run --prompt x --recipe slow
+refused "an unknown program to be compatible with" "comfyui" run --prompt x --compat invoke
+refused "a LoRA that is not there is named" "--lora: no file nowhere\.safetensors" run --prompt x --lora nowhere.safetensors
+refused "a LoRA's scale that is none" "--lora.*te=loud" run --prompt x --lora "style:1,te=loud"
+refused "a folder of LoRAs that is not there" "--lora-folder.*nowhere" run --prompt x --lora-folder nowhere
+refused "a picture that is not there" "--image.*nowhere\.png" run --prompt x --image nowhere.png
+refused "a mask without a picture" "--mask.*--image" run --prompt x --mask mask.png
+refused "outpaint without a picture" "--outpaint.*--image" run --prompt x --outpaint 64
+refused "outpaint with three sides" "outpaint.*four" run --prompt x --outpaint 1,2,3
+refused "a picture behind plain http" "https://" run --prompt x --image http://host/a.png
+refused "a strength of nothing" "strength.*above 0" run --prompt x --image a.png --strength 0
 refused "a prompt that is not UTF-8" "UTF-8" run --prompt "$(printf 'caf\351')"
 refused "no prompt and no test_input json" "test_input\.json|prompt" run --steps 3
 
@@ -75,6 +88,36 @@ begin "an empty model is refused"
 run 1 run --model nothing.safetensors --prompt x "${quick[@]}" --out x.png
 stderr_has "nothing\.safetensors"
 rm -f nothing.safetensors
+no_files
+end
+
+begin "a picture that is none is refused"
+printf 'GIF89a and so on' >animated.gif
+run 2 run --prompt x "${quick[@]}" --image animated.gif --out x.png
+stderr_has "--image.*PNG, JPEG or WebP"
+rm -f animated.gif
+no_files
+end
+
+begin "a LoRA that is none is refused"
+printf 'PK\003\004 and so on' >lora.safetensors
+run 1 run --prompt x "${quick[@]}" --lora lora.safetensors --out x.png
+stderr_has "lora\.safetensors"
+rm -f lora.safetensors
+no_files
+end
+
+begin "a cut LoRA is refused"
+head -c 100000 "$REPOSITORY/models/tintype-old-photo.safetensors" >cut.safetensors
+run 1 run --prompt x "${quick[@]}" --lora cut.safetensors --out x.png
+stderr_has "cut\.safetensors"
+rm -f cut.safetensors
+no_files
+end
+
+begin "a LoRA that only the prompt names is missed in words"
+run 1 run --prompt "a boat <lora:nothing:1>" "${quick[@]}" --out x.png
+stderr_has "nothing.*--lora-folder"
 no_files
 end
 
@@ -136,6 +179,15 @@ refused_json "json with half a surrogate pair" "surrogate" '{"input": {"prompt":
 refused_json "json with two problems tells both" "steps.*width|width.*steps" \
     '{"input": {"prompt": "x", "steps": 0, "width": 1}}'
 
+refused_json "json that names a LoRA by its path" "loras.0.*path" \
+    '{"input": {"prompt": "x", "loras": [{"name": "a", "path": "/etc/passwd"}]}}'
+refused_json "json that climbs out of the folder of LoRAs" "loras.0.*path" '{"input": {"prompt": "x", "loras": ["../a:1"]}}'
+refused_json "json with a LoRA's member misspelt" "strength" \
+    '{"input": {"prompt": "x", "loras": [{"name": "a", "stength": 1}]}}'
+refused_json "json with a file for a picture" "base64" '{"input": {"prompt": "x", "image": "boat.png"}}'
+refused_json "json with a picture behind a URL" "base64" '{"input": {"prompt": "x", "image_url": "https://host/a.png"}}'
+refused_json "json with bytes that are no picture" "PNG, JPEG or WebP" '{"input": {"prompt": "x", "image": "AAAA"}}'
+
 begin "a missing input file is named"
 run 2 run --input no-such.json
 stderr_has "no-such\.json"
@@ -148,7 +200,7 @@ end
 
 # ---- what is not an error ----
 
-for words in "--help" "help" "run --help" "--version" "schema"; do
+for words in "--help" "help" "run --help" "run --help all" "help run all" "serve --help" "--version" "schema"; do
     begin "$words prints to stdout and succeeds"
     # shellcheck disable=SC2086 # the words are arguments
     run 0 $words
@@ -162,12 +214,20 @@ run 0 schema
 judge "'properties' in str(result())"
 end
 
-begin "help names every flag of this script's neighbours"
-run 0 run --help
+begin "help all names every flag of this script's neighbours"
+run 0 run --help all
 for flag in model prompt negative steps cfg guidance-rescale seed count width height sampler schedule dtype threads out \
-    json no-preview; do
+    json no-preview lora image mask outpaint recipe variation hires refiner; do
     stdout_has "--$flag"
+    stdout_has "Example: --$flag"
 done
+end
+
+begin "help is short and says where the rest is"
+run 0 run --help
+stdout_has "--help all"
+stdout_has "--lora "
+[ "$(wc -l <stdout)" -lt 100 ] || problem "$(wc -l <stdout) lines"
 end
 
 finish
