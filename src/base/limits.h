@@ -44,6 +44,9 @@
 #define TT_MAX_PROMPT_VARIANTS 32
 /* Pieces of 75 tokens: 32 hold 2400, more than 16 KiB of English would be useful for; the UNet looks at all of them. */
 #define TT_MAX_PROMPT_CHUNKS 32
+/* The same of all texts of one request: each is a pass of both text encoders, half a second for SDXL's on a CPU, and none of them
+ * can be cancelled. */
+#define TT_MAX_REQUEST_CHUNKS 256
 /* Textual inversions known to one prompt, and vectors in one of them: 75 fill a chunk, the rest is cut. */
 #define TT_MAX_EMBEDDINGS     64
 #define TT_MAX_EMBEDDING_ROWS 4096

@@ -156,14 +156,28 @@ static void count_tokens(tt_generation *g) {
     result->negative_policy = g->n_rows == 1 ? "unused" : is_encoded ? "encoded" : "zeros";
 }
 
+/* Every variant of one side. *n_chunks counts those of all sides. */
+static tt_status encode_side(tt_generation *g, int side, int *n_chunks, tt_err *err) {
+    tt__words *w = &g->words;
+    for (int v = 0; v < w->schedules[side].n_variants; v++) {
+        TT_TRY(encode_text(g, side, w->schedules[side].texts[v], &w->states[side][v], err));
+        *n_chunks += w->states[side][v]->n_chunks;
+        if (*n_chunks > TT_MAX_REQUEST_CHUNKS)
+            return tt_fail(err, TT_E_INVALID,
+                           "prompts: the texts of all steps have more than %d chunks of 75 tokens "
+                           "together",
+                           TT_MAX_REQUEST_CHUNKS);
+    }
+    return TT_OK;
+}
+
 tt_status tt__encode_texts(tt_generation *g, tt_err *err) {
     static char nothing[] = "";
     const tt_buf empty[TT_PROMPT_ENCODERS] = {{.data = nothing}, {.data = nothing}};
     tt__words *w = &g->words;
     tt_ops_begin(g->engine->ops);
-    for (int side = TT__SIDES - 1; side >= 0; side--)
-        for (int v = 0; v < w->schedules[side].n_variants; v++)
-            TT_TRY(encode_text(g, side, w->schedules[side].texts[v], &w->states[side][v], err));
+    int n_chunks = 0;
+    for (int side = TT__SIDES - 1; side >= 0; side--) TT_TRY(encode_side(g, side, &n_chunks, err));
     choose_chunks(g);
     if (needs_empty(w)) TT_TRY(encode_text(g, TT__POSITIVE, empty, &w->empty, err));
     count_tokens(g);

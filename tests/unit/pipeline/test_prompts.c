@@ -415,6 +415,18 @@ static void bad_requests_get_one_sentence(void **state) {
 #undef REFUSED
 }
 
+/* 32 variants of 32 chunks would keep a machine busy for half an hour. */
+static void texts_are_bounded_together(void **state) {
+    (void)state;
+    char prompt[1024] = "[a|b|c|d|e|f|g|h|i|j|k|l|m|n|o|p]";
+    tt_result result;
+    for (int i = 0; i < 31; i++) memcpy(prompt + strlen(prompt), " BREAK", 7);
+    tt_request r = request(prompt);
+    r.steps = 20;
+    assert_int_equal(tt_engine_generate(engine, &r, &result, &err), TT_E_INVALID);
+    assert_non_null(strstr(err.message, "more than 256 chunks"));
+}
+
 static void failed_allocations_cost_one_request_only(void **state) {
     (void)state;
     tt_request r = request("a [(boat:1.2):cat:0.5] BREAK the sea");
@@ -467,6 +479,7 @@ int main(void) {
         cmocka_unit_test(compat_sets_what_the_request_leaves_open),
         cmocka_unit_test(kept_texts_give_the_same_pictures),
         cmocka_unit_test(bad_requests_get_one_sentence),
+        cmocka_unit_test(texts_are_bounded_together),
         cmocka_unit_test(failed_allocations_cost_one_request_only),
     };
     return cmocka_run_group_tests(tests, begin, end);
