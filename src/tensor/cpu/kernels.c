@@ -34,6 +34,7 @@ INLINE void add_rows(const void *x, bool bf16, int64_t rows, int64_t c, int64_t 
     vf k = vf_load_any(out.shift, false, i, n);
     vf s = vf_load_any(out.sum, false, i, n), q = vf_load_any(out.squares, false, i, n);
     for (int64_t r = 0; r < rows; r++) {
+        __builtin_prefetch((const char *)x + ((r + ROWS_AT_ONCE) * c + i) * (bf16 ? 2 : 4));
         vf v = vf_load_any(x, bf16, r * c + i, n) - k;
         s += v;
         q += v * v;
@@ -74,7 +75,8 @@ INLINE vf scaled(const void *x, bool bf16, int64_t at, int64_t i, int64_t n, con
                  const float *offset, bool silu) {
     vf v = vf_load_any(x, bf16, at, n) * vf_load_any(scale, false, i, n) +
            vf_load_any(offset, false, i, n);
-    return silu ? v * vf_sigmoid(v) : v;
+    if (!silu) return v;
+    return v * (bf16 ? vf_sigmoid_bf16(v) : vf_sigmoid(v));
 }
 
 INLINE void scale_of(const void *x, void *y, bool bf16, int64_t rows, int64_t c, const float *scale,

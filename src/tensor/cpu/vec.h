@@ -344,4 +344,14 @@ INLINE vf vf_sigmoid(vf x) {
     return vf_reciprocal(1.0f + vf_exp(-x));
 }
 
+/* The same to 14 bits where that is faster, for what is rounded to bf16 at once. */
+INLINE vf vf_sigmoid_bf16(vf x) {
+#if defined(__AVX512F__)
+    const float log2e = 1.44269504f;
+    return (vf)_mm512_rcp14_ps((__m512)(1.0f + vf_exp2_bf16(x * -log2e))); /* infinity gives 0 */
+#else
+    return vf_sigmoid(x);
+#endif
+}
+
 #endif
