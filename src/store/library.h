@@ -39,7 +39,9 @@ typedef struct tt_library_options {
         *read_only; /* [n_read_only] further roots, of the same form or plain folders of files */
     int n_read_only;
     uint64_t max_bytes; /* of all blobs in root; 0: no limit but the disk */
-    bool no_locks;      /* for tests: as if the file system's locks did nothing */
+    uint64_t
+        reserve_bytes; /* that tt_library_gc leaves free on the disk beside what it makes room for */
+    bool no_locks;     /* for tests: as if the file system's locks did nothing */
 } tt_library_options;
 
 tt_status tt_library_open(const tt_library_options *options, tt_library **out, tt_err *err);
@@ -116,7 +118,7 @@ tt_status tt_library_remove(tt_library *l, const tt_reference *reference, uint64
 
 typedef struct tt_library_sweep {
     int n_evicted, n_orphans, n_parts, n_names; /* removed */
-    uint64_t freed_bytes, kept_bytes;
+    uint64_t freed_bytes, evicted_bytes /* of them */, kept_bytes;
 } tt_library_sweep;
 /* Orphans after an hour, dead parts after a day, trash after ten minutes, and, until `need_bytes` fit into the budget and
  * on the disk, the least used models. is_rehearsal: says what it would do. */

@@ -117,6 +117,7 @@ static bool evict(collection *c, tt__indexed *item, bool at_once) {
     item->has_bytes = false;
     c->out->kept_bytes -= item->size;
     c->out->freed_bytes += item->size;
+    c->out->evicted_bytes += item->size;
     return true;
 }
 
@@ -153,7 +154,7 @@ static bool fits_disk(const collection *c, uint64_t need) {
     if (fstatvfs(c->l->own->v1[TT__TMP], &fs) != 0) return true;
     uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     if (c->is_rehearsal) free_bytes += c->out->freed_bytes;
-    return free_bytes >= need;
+    return free_bytes >= need && free_bytes - need >= c->l->reserve_bytes;
 }
 
 static void evict_until(collection *c, uint64_t need, bool (*fits)(const collection *, uint64_t),

@@ -184,6 +184,7 @@ tt_status tt_library_open(const tt_library_options *o, tt_library **out, tt_err 
     if (!l) return tt_fail_nomem(err, "library", sizeof *l);
     pthread_mutex_init(&l->seen.mutex, NULL);
     l->max_bytes = o->max_bytes;
+    l->reserve_bytes = o->reserve_bytes;
     l->no_locks = o->no_locks;
     know_machine(l);
     for (int i = 0; i < o->n_read_only; i++) open_root(&l->roots[l->n_roots++], o->read_only[i]);

@@ -74,7 +74,7 @@ struct tt_library {
     int n_roots;
     tt__root *own; /* the last of them; NULL: none was given, or it cannot be written */
     char reason[TT_ERR_MESSAGE_BYTES];
-    uint64_t max_bytes;
+    uint64_t max_bytes, reserve_bytes;
     bool no_locks;
     char machine[TT__NONCE_HEX +
                  1];  /* boot and process namespace: where a process' number means something */
