@@ -8,59 +8,75 @@
 #include "tensor/cpu/gemm.h"
 #include "tensor/cpu/vec.h"
 
+/* e^x, relative error below 1e-5: the result is rounded to bf16 soon. */
+INLINE vf gemm_exp(vf x) {
+    const float log2e = 1.44269504f, end = 126.0f;
+    return vf_exp2_bf16(vf_min(vf_all(end), x * log2e)); /* in this order a NaN comes through */
+}
+
+INLINE vf gemm_sigmoid(vf x) {
+    return vf_reciprocal(1.0f + gemm_exp(-x));
+}
+
 /* erfc(z) for z >= 0 by Abramowitz and Stegun 7.1.26, a polynomial in t = 1 / (1 + p z) times e^-z^2: absolute error below
- * 1.5e-7, far below bf16's rounding. */
-INLINE vf vf_erfc_positive(vf z) {
+ * 1.5e-7, and the exponential's. */
+INLINE vf gemm_erfc_positive(vf z) {
     vf t = vf_reciprocal(1.0f + 0.3275911f * z);
     vf p = t * 1.061405429f - 1.453152027f;
     p = p * t + 1.421413741f;
     p = p * t - 0.284496736f;
     p = p * t + 0.254829592f;
-    return p * t * vf_exp(-z * z);
+    return p * t * gemm_exp(-z * z);
 }
 
 /* x Phi(x): with q = |x| erfc(|x| / sqrt 2) / 2 it is x - q above zero and -q below, no cancellation on either side. Beyond
  * |x| = 12 the tail is below 1e-31; kept from sinking on, since arithmetic with denormals takes a hundred cycles. */
-INLINE vf vf_gelu(vf x) {
+INLINE vf gemm_gelu(vf x) {
     const float end = 12.0f;
     vf magnitude = vf_min(vf_all(end), (vf)((vi)x & 0x7fffffff));
-    vf q = magnitude * 0.5f * vf_erfc_positive(magnitude * (float)M_SQRT1_2);
-    return vf_select(x > 0, x, vf_all(0)) - q;
+    vf q = magnitude * 0.5f * gemm_erfc_positive(magnitude * (float)M_SQRT1_2);
+    return vf_max(vf_all(0), x) - q;
 }
 
 /* tanh written as a sigmoid: (1 + tanh u) / 2 = sigmoid(2 u). */
-INLINE vf vf_gelu_tanh(vf x) {
+INLINE vf gemm_gelu_tanh(vf x) {
     const float root = (float)(M_2_SQRTPI * M_SQRT1_2), cubic = 0.044715f;
-    return x * vf_sigmoid(2.0f * root * (x + cubic * x * x * x));
+    return x * gemm_sigmoid(2.0f * root * (x + cubic * x * x * x));
 }
 
 INLINE vf gemm_activated(tt_activation act, vf v) {
     switch (act) {
     case TT_ACT_SILU:
-        return v * vf_sigmoid(v);
+        return v * gemm_sigmoid(v);
     case TT_ACT_QUICK_GELU:
-        return v * vf_sigmoid(v * 1.702f);
+        return v * gemm_sigmoid(v * 1.702f);
     case TT_ACT_GELU:
-        return vf_gelu(v);
+        return gemm_gelu(v);
     case TT_ACT_GELU_TANH:
-        return vf_gelu_tanh(v);
+        return gemm_gelu_tanh(v);
     case TT_ACT_RELU:
-        return vf_max(v, vf_all(0));
+        return vf_max(vf_all(0), v);
     case TT_ACT_NONE:
         break;
     }
     return v;
 }
 
-/* 16 columns, or the n that there are. */
-INLINE void gemm_finish(const tt_gemm_output *o, const float *sums, int64_t at, int64_t column,
-                        int64_t n) {
-    vf v = vf_load(sums);
-    if (o->bias) v += vf_load_any(o->bias, false, column, n);
-    if (o->act != TT_ACT_NONE) v = gemm_activated(o->act, v);
-    if (o->mul) v *= vf_load_any(o->mul, true, at, n);
-    if (o->add) v += vf_load_any(o->add, true, at, n);
-    vf_store_any(o->y, true, at, n, v);
+INLINE vf gemm_output_of(const tt_gemm_output *o, vf sum, int64_t at, int64_t column, int64_t n) {
+    if (o->bias) sum += vf_load_any(o->bias, false, column, n);
+    if (o->act != TT_ACT_NONE) sum = gemm_activated(o->act, sum);
+    if (o->mul) sum *= vf_load_any(o->mul, true, at, n);
+    if (o->add) sum += vf_load_any(o->add, true, at, n);
+    return sum;
+}
+
+/* The n < 32 columns that there are. */
+INLINE void gemm_finish_part(const tt_gemm_output *o, const float *sums, int64_t at, int64_t column,
+                             int64_t n) {
+    vf_store_any(o->y, true, at, n, gemm_output_of(o, vf_load(sums), at, column, n));
+    if (n <= VL) return;
+    vf high = gemm_output_of(o, vf_load(sums + VL), at + VL, column + VL, n - VL);
+    vf_store_any(o->y, true, at + VL, n - VL, high);
 }
 
 /* Row `row` of the block that waits, if its tile has that row. */
@@ -70,8 +86,14 @@ INLINE void gemm_finish_row(const tt_gemm_thread *t, int row) {
     if (inside >= t->pending.n_rows[tile]) return;
     int64_t column = t->pending.column, n = o->columns - column;
     int64_t at = (t->pending.first_row[tile] + inside) * o->columns + column;
-    gemm_finish(o, t->sums[row], at, column, n);
-    if (n > VL) gemm_finish(o, t->sums[row] + VL, at + VL, column + VL, n - VL);
+    if (n < TT_GEMM_BLOCK) {
+        gemm_finish_part(o, t->sums[row], at, column, n);
+        return;
+    }
+    vf low = gemm_output_of(o, vf_load(t->sums[row]), at, column, VL);
+    vf high = gemm_output_of(o, vf_load(t->sums[row] + VL), at + VL, column + VL, VL);
+    __m512bh both = _mm512_cvtne2ps_pbh((__m512)high, (__m512)low); /* a line at once */
+    memcpy(o->y + at, &both, sizeof both);
 }
 
 #endif
