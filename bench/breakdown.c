@@ -8,6 +8,9 @@
  * the only one when there is only one) and the operations are a mean over the same steps. "other" is
  * what the operations do not explain: the sampler, guidance, copies, dispatch.
  *
+ * --warm makes the picture once before, as in a worker that has served already. --untimed leaves the operations alone: on a GPU the
+ * marks that measure them take a few percent of the time.
+ *
  * --launched-ns T, the monotonic clock when the caller started this process, adds ready_ms, until
  * the model is open, and the start-up: until main, and until the first denoise step. */
 #include <errno.h>
@@ -28,6 +31,7 @@ typedef struct options {
     int width, height, steps, threads;
     tt_precision precision;
     tt_device device;
+    bool warm, untimed;
     int64_t launched_ns; /* 0: not said */
 } options;
 
@@ -37,6 +41,7 @@ typedef struct op_totals {
 
 typedef struct measurement {
     tt_engine *engine;
+    bool untimed;
     int64_t main_ns, opened_ns, first_step_ns;
     double step_ends_ms[MAX_STEPS + 1]; /* [0]: denoising starts */
     op_totals denoise, vae;
@@ -59,7 +64,7 @@ static _Noreturn void usage(const char *problem, const char *value) {
         stderr,
         "bench_breakdown: %s%s%s\nusage: bench_breakdown --model FILE [--prompt TEXT] [--width N] "
         "[--height N] [--steps N] [--dtype f32|bf16|auto] [--threads N] [--device cpu|cuda] "
-        "[--launched-ns T]\n",
+        "[--warm] [--untimed] [--launched-ns T]\n",
         problem, value ? ": " : "", value ? value : "");
     exit(2);
 }
@@ -95,6 +100,8 @@ static options parse_options(int argc, char **argv) {
                                           {"dtype", required_argument, NULL, 'd'},
                                           {"threads", required_argument, NULL, 't'},
                                           {"device", required_argument, NULL, 'D'},
+                                          {"warm", no_argument, NULL, 'W'},
+                                          {"untimed", no_argument, NULL, 'u'},
                                           {"launched-ns", required_argument, NULL, 'l'},
                                           {NULL, 0, NULL, 0}};
     options o = {
@@ -122,6 +129,12 @@ static options parse_options(int argc, char **argv) {
             break;
         case 'l':
             o.launched_ns = parse_count(optarg, INT64_MAX);
+            break;
+        case 'W':
+            o.warm = true;
+            break;
+        case 'u':
+            o.untimed = true;
             break;
         case 'D':
             o.device = parse_device(optarg);
@@ -156,7 +169,7 @@ static bool on_progress(void *context, const tt_progress *p) {
     if (p->step == 0) m->first_step_ns = now_ns();
     m->step_ends_ms[p->step] = p->elapsed_ms;
     if (p->step == p->n_steps) m->denoise = read_times(m->engine->ops);
-    if (p->step <= 1 || p->step == p->n_steps) reset_times(m->engine);
+    if (!m->untimed && (p->step <= 1 || p->step == p->n_steps)) reset_times(m->engine);
     return true;
 }
 
@@ -177,6 +190,11 @@ static tt_status measure(const options *o, measurement *m, tt_result *result, tt
     request.steps = o->steps;
     request.sampler = "euler"; /* one pass of the UNet per step */
     request.seed = 1;
+    if (o->warm) {
+        TT_TRY(tt_engine_generate(m->engine, &request, result, err));
+        tt_result_release(result);
+    }
+    m->untimed = o->untimed;
     request.progress = on_progress;
     request.progress_context = m;
     TT_TRY(tt_engine_generate(m->engine, &request, result, err));
@@ -239,8 +257,8 @@ static void print_json(const options *o, const measurement *m, const tt_result *
            info->load_ms, t->plan_ms, t->text_ms, median_step(m, o->steps) / 1000, t->vae_ms / 1000,
            info->weight_bytes, result->planned_bytes, result->peak_bytes);
     print_startup(o, m);
-    print_operations("step", &m->denoise, passes, mean_step_ms);
-    print_operations("vae", &m->vae, 1, t->vae_ms);
+    if (!o->untimed) print_operations("step", &m->denoise, passes, mean_step_ms);
+    if (!o->untimed) print_operations("vae", &m->vae, 1, t->vae_ms);
     printf("}\n");
 }
 

@@ -61,9 +61,9 @@ static float *random_host(bench *b, int64_t count, float offset) {
     return v;
 }
 
-static void *as_dtype(bench *b, const float *v, int64_t count) {
+static void *as_dtype(const tt_ops *ops, const float *v, int64_t count) {
     void *out = tt_alloc((size_t)count * 4);
-    tt_convert(out, tt_ops_dtype(b->tested), v, TT_F32, (size_t)count);
+    tt_convert(out, tt_ops_dtype(ops), v, TT_F32, (size_t)count);
     return out;
 }
 
@@ -201,7 +201,7 @@ static tt_status with_epilogue(bench *b, tt_ops *ops, problem *p, tt_weight *w, 
 
 static tt_status run_linear(bench *b, tt_ops *ops, problem *p, tt_tensor *x, tt_tensor *y) {
     tt_weight *w;
-    void *plain = as_dtype(b, p->w, p->c * p->out_c);
+    void *plain = as_dtype(ops, p->w, p->c * p->out_c);
     ok(b, tt_weight_linear(ops, plain, p->bias, p->out_c, p->c, &w, &b->err));
     tt_free(plain);
     return with_epilogue(b, ops, p, w, x, y);
@@ -234,9 +234,54 @@ static void linear_body(bench *b) {
     try_linear(b, 19, 48, 32, TT_ACT_RELU, false, false, false);
 }
 
+/* value * act(gate), as two products; where `third` is set, the gate is also read before, and added after. */
+static tt_status run_gated(bench *b, tt_ops *ops, problem *p, tt_tensor *x, tt_tensor *y) {
+    tt_weight *gate_w, *value_w;
+    tt_tensor gate = new_tensor(b, ops, y->n, y->h, y->w, y->c, NULL), copy = {0};
+    char *plain = as_dtype(ops, p->w, 2 * p->c * p->out_c);
+    size_t half = (size_t)(p->c * p->out_c) * tt_dtype_size(tt_ops_dtype(ops));
+    ok(b, tt_weight_linear(ops, plain, p->bias, p->out_c, p->c, &gate_w, &b->err));
+    ok(b, tt_weight_linear(ops, plain + half, p->second, p->out_c, p->c, &value_w, &b->err));
+    tt_free(plain);
+    ok(b, tt_op_linear(ops, gate_w, x, &(tt_epilogue){.act = p->epilogue.act}, &gate, &b->err));
+    tt_epilogue e = {.mul = &gate};
+    if (p->use_add) {
+        copy = new_tensor(b, ops, y->n, y->h, y->w, y->c, NULL);
+        ok(b, tt_op_activate(ops, TT_ACT_RELU, &gate, &copy, &b->err));
+        e.add = &copy;
+    }
+    tt_status status = tt_op_linear(ops, value_w, x, &e, y, &b->err);
+    tt_weight_free(ops, value_w);
+    tt_weight_free(ops, gate_w);
+    tt_scratch_free(ops, &copy);
+    tt_scratch_free(ops, &gate);
+    return status;
+}
+
+static void try_gated(bench *b, int64_t rows, int64_t c_in, int64_t c_out, tt_activation act,
+                      bool read_between) {
+    problem p = {
+        .n = 1, .h = 1, .width = rows, .c = c_in, .out_h = 1, .out_w = rows, .out_c = c_out};
+    p.epilogue.act = act;
+    p.use_add = read_between;
+    p.x = random_host(b, rows * c_in, 0);
+    p.w = random_host(b, 2 * c_in * c_out, 0);
+    p.bias = random_host(b, c_out, 0);
+    p.second = random_host(b, c_out, 0);
+    compare(b, &p, run_gated);
+    free_problem(&p);
+}
+
+static void gated_body(bench *b) {
+    try_gated(b, 64, 64, 256, TT_ACT_GELU, false);
+    try_gated(b, 19, 37, 53, TT_ACT_GELU, false);
+    try_gated(b, 33, 40, 24, TT_ACT_SILU, true);
+    try_gated(b, 1, 8, 8, TT_ACT_QUICK_GELU, false);
+}
+
 static tt_status run_conv(bench *b, tt_ops *ops, problem *p, tt_tensor *x, tt_tensor *y) {
     tt_weight *w;
-    void *plain = as_dtype(b, p->w, p->c * p->out_c * p->conv.kernel * p->conv.kernel);
+    void *plain = as_dtype(ops, p->w, p->c * p->out_c * p->conv.kernel * p->conv.kernel);
     ok(b, tt_weight_conv(ops, plain, p->bias, &p->conv, &w, &b->err));
     tt_free(plain);
     return with_epilogue(b, ops, p, w, x, y);
@@ -451,8 +496,8 @@ static tt_status run_embed(bench *b, tt_ops *ops, problem *p, tt_tensor *x, tt_t
     int32_t ids[2 * POSITIONS];
     tt_weight *table, *positions;
     for (int i = 0; i < 2 * POSITIONS; i++) ids[i] = i * 5 % VOCABULARY;
-    void *plain = as_dtype(b, p->w, VOCABULARY * p->c),
-         *places = as_dtype(b, p->second, POSITIONS * p->c);
+    void *plain = as_dtype(ops, p->w, VOCABULARY * p->c),
+         *places = as_dtype(ops, p->second, POSITIONS * p->c);
     ok(b, tt_weight_embedding(ops, plain, VOCABULARY, p->c, &table, &b->err));
     ok(b, tt_weight_embedding(ops, places, POSITIONS, p->c, &positions, &b->err));
     tt_status status = tt_op_embed(ops, table, positions, ids, y, &b->err);
@@ -475,10 +520,15 @@ static void embed_body(bench *b) {
 
 /* ---- what only a GPU has: paths that begin at SDXL's widths, and work that runs on after the call --------- */
 
+/* The truth is here the CPU back-end in f32, which the cases above compare with the reference: that one takes minutes. */
 static void sdxl_widths_body(bench *b) {
+    const tt_ops_options options = {TT_BACKEND_CPU, TT_F32, 0};
+    tt_ops_close(b->ref);
+    ok(b, tt_ops_open(&options, &b->ref, &b->err));
     try_linear(b, 154, 2048, 640, TT_ACT_NONE, false, false, false);
     try_linear(b, 256, 320, 1280, TT_ACT_NONE, true, true, false);
     try_linear(b, 2, 1280, 1280, TT_ACT_SILU, true, false, false);
+    try_gated(b, 64, 640, 2560, TT_ACT_GELU, false);
     try_conv(b, 2, 16, 16, (tt_conv_shape){320, 320, 3, 1, 1, 1, 1, 1}, true);
     try_conv(b, 1, 16, 16, (tt_conv_shape){64, 128, 3, 2, 1, 1, 1, 1}, false);
     try_conv(b, 1, 17, 33, (tt_conv_shape){128, 64, 3, 2, 0, 0, 1, 1}, false);
@@ -495,7 +545,7 @@ static void sdxl_widths_body(bench *b) {
 static tt_status run_residual_in_place(bench *b, tt_ops *ops, problem *p, tt_tensor *x,
                                        tt_tensor *y) {
     tt_weight *w;
-    void *plain = as_dtype(b, p->w, p->c * p->out_c * 9);
+    void *plain = as_dtype(ops, p->w, p->c * p->out_c * 9);
     ok(b, tt_weight_conv(ops, plain, p->bias, &p->conv, &w, &b->err));
     tt_free(plain);
     tt_status status = tt_op_conv(ops, w, x, NULL, y, &b->err);
@@ -588,7 +638,7 @@ static void cuda_says_why_it_cannot_be_opened(void **state) {
     const tt_ops_options options = {TT_BACKEND_CUDA, TT_F32, 1};
     if (tt_ops_open(&options, &ops, &err) == TT_OK) {
         tt_ops_close(ops);
-        skip();
+        return; /* here it can */
     }
     assert_null(ops);
     assert_true(strstr(err.message, "CUDA") != NULL || strstr(err.message, "GPU") != NULL ||
@@ -699,15 +749,17 @@ static void failed_allocations_are_errors_not_crashes(void **state) {
     }
 }
 
-int main(void) {
+/* An argument chooses cases by a pattern, as in "cuda_*". */
+int main(int argc, char **argv) {
     static body_case linear = {linear_body}, conv = {conv_body}, group_norm = {group_norm_body},
                      layer_norm = {layer_norm_body}, attention = {attention_body},
                      large_scores = {large_scores_body}, activations = {activate_body},
                      upsample = {upsample_body}, concat = {concat_body}, embed = {embed_body},
                      residual = {residual_in_place_body}, sdxl_widths = {sdxl_widths_body},
-                     repetition = {repetition_body};
+                     repetition = {repetition_body}, gated = {gated_body};
     const struct CMUnitTest tests[] = {
         {"linear_matches_the_reference", on_the_cpu, NULL, NULL, &linear},
+        {"gated_units_match_the_reference", on_the_cpu, NULL, NULL, &gated},
         {"conv_matches_the_reference", on_the_cpu, NULL, NULL, &conv},
         {"group_norm_matches_the_reference", on_the_cpu, NULL, NULL, &group_norm},
         {"layer_norm_matches_the_reference", on_the_cpu, NULL, NULL, &layer_norm},
@@ -723,6 +775,7 @@ int main(void) {
         cmocka_unit_test(scratch_refuses_what_was_not_planned),
         cmocka_unit_test(failed_allocations_are_errors_not_crashes),
         {"cuda_linear_matches_the_reference", on_a_gpu, NULL, NULL, &linear},
+        {"cuda_gated_units_match_the_reference", on_a_gpu, NULL, NULL, &gated},
         {"cuda_conv_matches_the_reference", on_a_gpu, NULL, NULL, &conv},
         {"cuda_group_norm_matches_the_reference", on_a_gpu, NULL, NULL, &group_norm},
         {"cuda_layer_norm_matches_the_reference", on_a_gpu, NULL, NULL, &layer_norm},
@@ -739,5 +792,6 @@ int main(void) {
         cmocka_unit_test(cuda_gives_all_memory_back),
         cmocka_unit_test(cuda_says_why_it_cannot_be_opened),
     };
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,14 @@ template <int ACT> __device__ float activate(float x) {
     return x;
 }
 
+template <int N> __device__ void add_bias(const float *bias, int64_t column, float (&v)[N]) {
+    float b[N];
+    if (!bias) return;
+    load<float, N>(bias + column, b);
+#pragma unroll
+    for (int j = 0; j < N; j++) v[j] += b[j];
+}
+
 /* n vectors of N values; a row is c values, and c % N == 0. */
 template <typename T, int N, int ACT>
 __global__ void __launch_bounds__(BLOCK) epilogue_kernel(tt_cuda_epilogue e, int64_t n) {
@@ -27,11 +35,7 @@ __global__ void __launch_bounds__(BLOCK) epilogue_kernel(tt_cuda_epilogue e, int
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += stride) {
         float v[N], other[N];
         load<T, N>((const T *)e.x + i * N, v);
-        if (e.bias) {
-            load<float, N>(e.bias + i * N % e.c, other);
-#pragma unroll
-            for (int j = 0; j < N; j++) v[j] += other[j];
-        }
+        add_bias<N>(e.bias, i * N % e.c, v);
 #pragma unroll
         for (int j = 0; j < N; j++) v[j] = activate<ACT>(v[j]);
         if (e.mul) {
@@ -49,43 +53,81 @@ __global__ void __launch_bounds__(BLOCK) epilogue_kernel(tt_cuda_epilogue e, int
 }
 
 template <typename T, int N, int ACT>
+__global__ void __launch_bounds__(BLOCK) gated_kernel(tt_cuda_gated g, int64_t n) {
+    const int64_t stride = (int64_t)gridDim.x * BLOCK;
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += stride) {
+        float v[N], gate[N];
+        load<T, N>((const T *)g.x + i * N, v);
+        load<T, N>((const T *)g.gate + i * N, gate);
+        add_bias<N>(g.bias, i * N % g.c, v);
+        add_bias<N>(g.gate_bias, i * N % g.c, gate);
+#pragma unroll
+        for (int j = 0; j < N; j++) v[j] *= activate<ACT>(gate[j]);
+        store<T, N>((T *)g.y + i * N, v);
+    }
+}
+
+template <typename T, int N, int ACT>
 int launch_as(const tt_cuda_epilogue *e, tt_cuda_stream stream) {
     const int64_t n = e->rows * e->c / N;
     epilogue_kernel<T, N, ACT><<<grid_for(n, BLOCK), BLOCK, 0, stream>>>(*e, n);
     return (int)cudaGetLastError();
 }
 
-bool is_wide(const tt_cuda_epilogue *e, int n) {
+/* Whether rows of c divide into vectors of n, and all places suit them. */
+bool is_wide(int64_t c, int n, uintptr_t places, uintptr_t biases) {
+    return c % n == 0 && places % 16 == 0 && biases % (n * sizeof(float)) == 0;
+}
+
+template <typename T, int ACT> int launch_typed(const tt_cuda_epilogue *e, tt_cuda_stream stream) {
     const uintptr_t places =
         (uintptr_t)e->x | (uintptr_t)e->mul | (uintptr_t)e->add | (uintptr_t)e->y;
-    return e->c % n == 0 && places % 16 == 0 && (uintptr_t)e->bias % (n * sizeof(float)) == 0;
+    return is_wide(e->c, VECTOR<T>, places, (uintptr_t)e->bias)
+               ? launch_as<T, VECTOR<T>, ACT>(e, stream)
+               : launch_as<T, 1, ACT>(e, stream);
 }
 
-template <typename T, int ACT> int launch_wide(const tt_cuda_epilogue *e, tt_cuda_stream stream) {
-    return is_wide(e, VECTOR<T>) ? launch_as<T, VECTOR<T>, ACT>(e, stream)
-                                 : launch_as<T, 1, ACT>(e, stream);
+template <typename T, int N, int ACT> int launch_as(const tt_cuda_gated *g, tt_cuda_stream stream) {
+    const int64_t n = g->rows * g->c / N;
+    gated_kernel<T, N, ACT><<<grid_for(n, BLOCK), BLOCK, 0, stream>>>(*g, n);
+    return (int)cudaGetLastError();
 }
 
-template <int ACT> int launch(const tt_cuda_epilogue *e, tt_cuda_stream stream) {
-    return e->bf16 ? launch_wide<__nv_bfloat16, ACT>(e, stream)
-                   : launch_wide<float, ACT>(e, stream);
+template <typename T, int ACT> int launch_typed(const tt_cuda_gated *g, tt_cuda_stream stream) {
+    const uintptr_t places = (uintptr_t)g->x | (uintptr_t)g->gate | (uintptr_t)g->y;
+    const uintptr_t biases = (uintptr_t)g->bias | (uintptr_t)g->gate_bias;
+    return is_wide(g->c, VECTOR<T>, places, biases) ? launch_as<T, VECTOR<T>, ACT>(g, stream)
+                                                    : launch_as<T, 1, ACT>(g, stream);
+}
+
+template <int ACT, typename Args> int launch(const Args *a, tt_cuda_stream stream) {
+    return a->bf16 ? launch_typed<__nv_bfloat16, ACT>(a, stream)
+                   : launch_typed<float, ACT>(a, stream);
+}
+
+template <typename Args> int launch_any(const Args *a, tt_cuda_stream stream) {
+    switch (a->act) {
+    case TT_ACT_SILU:
+        return launch<TT_ACT_SILU>(a, stream);
+    case TT_ACT_GELU:
+        return launch<TT_ACT_GELU>(a, stream);
+    case TT_ACT_QUICK_GELU:
+        return launch<TT_ACT_QUICK_GELU>(a, stream);
+    case TT_ACT_GELU_TANH:
+        return launch<TT_ACT_GELU_TANH>(a, stream);
+    case TT_ACT_RELU:
+        return launch<TT_ACT_RELU>(a, stream);
+    default:
+        return launch<TT_ACT_NONE>(a, stream);
+    }
 }
 
 } // namespace
 
 extern "C" int tt__cuda_launch_epilogue(const tt_cuda_epilogue *e, tt_cuda_stream stream) {
-    switch (e->act) {
-    case TT_ACT_SILU:
-        return launch<TT_ACT_SILU>(e, stream);
-    case TT_ACT_GELU:
-        return launch<TT_ACT_GELU>(e, stream);
-    case TT_ACT_QUICK_GELU:
-        return launch<TT_ACT_QUICK_GELU>(e, stream);
-    case TT_ACT_GELU_TANH:
-        return launch<TT_ACT_GELU_TANH>(e, stream);
-    case TT_ACT_RELU:
-        return launch<TT_ACT_RELU>(e, stream);
-    default:
-        return launch<TT_ACT_NONE>(e, stream);
-    }
+    return launch_any(e, stream);
+}
+
+extern "C" int tt__cuda_launch_gated(const tt_cuda_gated *g, tt_cuda_stream stream) {
+    return launch_any(g, stream);
 }

@@ -175,6 +175,7 @@ static tt_status by_flash(tt_ops *ops, const tt_attention *a, const tt_tensor *y
 
 tt_status tt__cuda_attention(tt_ops *ops, const tt_attention *args, tt_tensor *y, tt_err *err) {
     bool done = false;
+    TT_TRY(tt__cuda_catch_up(ops, err));
     if (!is_flash(ops, args)) return by_products(ops, args, y, err);
     if (!args->causal) TT_TRY(by_cudnn(ops, args, y, &done, err));
     return done ? TT_OK : by_flash(ops, args, y, err);

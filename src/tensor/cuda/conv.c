@@ -125,6 +125,7 @@ tt_status tt__cuda_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x, con
                         tt_tensor *y, tt_err *err) {
     void *temporary, *place;
     if (is_product(&w->conv)) return tt__cuda_linear(ops, w, x, e, y, err);
+    TT_TRY(tt__cuda_catch_up(ops, err));
     TT_TRY(tt__cuda_bare_result(ops, e, y, &temporary, &place, err));
     tt_status status = convolve(ops, w, x, y, place, err);
     if (status == TT_OK && (w->bias || e->act != TT_ACT_NONE || e->mul || e->add))

@@ -4,8 +4,9 @@
 #include "base/alloc.h"
 
 enum {
-    DEVICE = 0,       /* CUDA_VISIBLE_DEVICES chooses another */
-    OLDEST_MAJOR = 8, /* compute capability: bf16 tensor cores and cp.async came with Ampere */
+    DEVICE = 0,            /* CUDA_VISIBLE_DEVICES chooses another */
+    OLDEST_MAJOR = 8,      /* compute capability: bf16 tensor cores and cp.async came with Ampere */
+    WORKSPACE_ALIGN = 256, /* cuBLASLt refuses less */
 };
 
 tt_status tt__cuda_check(int error, const char *what, tt_err *err) {
@@ -28,6 +29,20 @@ static void release(tt_ops *ops, void *p) {
     if (p) cudaFreeAsync(p, tt__cuda_state(ops)->stream);
 }
 
+tt_status tt__cuda_workspace_take(tt_ops *ops, size_t size_bytes, tt_cuda_workspace *out,
+                                  tt_err *err) {
+    *out = (tt_cuda_workspace){0};
+    if (size_bytes == 0) return TT_OK;
+    TT_TRY(tt_scratch_take(&ops->scratch, size_bytes + WORKSPACE_ALIGN, &out->piece, err));
+    uintptr_t up = (uintptr_t)out->piece + WORKSPACE_ALIGN - 1;
+    out->place = (void *)(up - up % WORKSPACE_ALIGN);
+    return TT_OK;
+}
+
+void tt__cuda_workspace_give(tt_ops *ops, tt_cuda_workspace *w) {
+    if (w->piece) tt_scratch_give(&ops->scratch, w->piece);
+}
+
 static size_t memory_left(tt_ops *ops) {
     (void)ops;
     size_t left = 0, total = 0;
@@ -48,7 +63,12 @@ static tt_status check_device(tt_err *err) {
     int n = 0, driver = 0, major = 0, minor = 0;
     cudaError_t status = cudaGetDeviceCount(&n);
     if (status == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess &&
-        driver)
+        !driver)
+        return tt_fail(
+            err, TT_E_UNSUPPORTED,
+            "no NVIDIA GPU to run on: this machine has no NVIDIA driver (a container needs the GPU "
+            "passed in)");
+    if (status == cudaErrorInsufficientDriver)
         return tt_fail(
             err, TT_E_UNSUPPORTED,
             "the NVIDIA driver here is made for CUDA %d.%d, this program needs %d.%d or newer",
@@ -85,6 +105,7 @@ static void close_cuda(tt_ops *ops) {
     tt__cuda_graphs_close(state);
     tt__cuda_products_close(state);
     tt__cuda_staging_release(state);
+    tt__cuda_lanes_release(state);
     if (state->stream) cudaStreamDestroy(state->stream);
     tt_free(state);
     ops->state = NULL;
@@ -103,12 +124,14 @@ static tt_status open_cuda(tt_ops *ops, tt_err *err) {
     tt_cuda_state *state = tt_alloc(sizeof *state);
     if (!state) return tt_fail_nomem(err, "the CUDA back-end", sizeof *state);
     ops->state = state;
+    tt__cuda_lanes_init(state);
     tt_status status = open_parts(state, err);
     if (status != TT_OK) close_cuda(ops);
     return status;
 }
 
 static void begin(tt_ops *ops) {
+    tt__cuda_state(ops)->deferred.w = NULL; /* of a pass that was given up */
     tt__cuda_cache_trim(tt__cuda_state(ops)->products);
     tt__cuda_cache_trim(tt__cuda_state(ops)->graphs);
 }
@@ -118,6 +141,7 @@ static void begin(tt_ops *ops) {
 
 static tt_status group_norm(tt_ops *ops, const tt_weight *w, const tt_group_norm *args,
                             const tt_tensor *x, tt_tensor *y, tt_err *err) {
+    TT_TRY(tt__cuda_catch_up(ops, err));
     void *partials;
     size_t size = (size_t)tt__cuda_group_norm_floats(x->n, args->groups) * sizeof(float);
     TT_TRY(tt_scratch_take(&ops->scratch, size, &partials, err));
@@ -146,6 +170,7 @@ static tt_status group_norm(tt_ops *ops, const tt_weight *w, const tt_group_norm
 
 static tt_status layer_norm(tt_ops *ops, const tt_weight *w, float eps, const tt_tensor *x,
                             tt_tensor *y, tt_err *err) {
+    TT_TRY(tt__cuda_catch_up(ops, err));
     const tt_cuda_layer_norm l = {.x = x->data,
                                   .gamma = w->data,
                                   .beta = w->bias,
@@ -161,11 +186,13 @@ static tt_status layer_norm(tt_ops *ops, const tt_weight *w, float eps, const tt
 
 static tt_status activate(tt_ops *ops, tt_activation act, const tt_tensor *x, tt_tensor *y,
                           tt_err *err) {
+    TT_TRY(tt__cuda_catch_up(ops, err));
     const tt_epilogue e = {.act = act};
     return tt__cuda_finish(ops, x->data, NULL, &e, y, err);
 }
 
 static tt_status upsample(tt_ops *ops, const tt_tensor *x, tt_tensor *y, tt_err *err) {
+    TT_TRY(tt__cuda_catch_up(ops, err));
     const tt_cuda_upsample u = {.x = x->data,
                                 .y = y->data,
                                 .n = x->n,
@@ -181,6 +208,7 @@ static tt_status upsample(tt_ops *ops, const tt_tensor *x, tt_tensor *y, tt_err 
 
 static tt_status concat(tt_ops *ops, const tt_tensor *a, const tt_tensor *b, tt_tensor *y,
                         tt_err *err) {
+    TT_TRY(tt__cuda_catch_up(ops, err));
     int64_t size = (int64_t)tt_dtype_size(a->dtype);
     if (ops->scratch.measuring) return TT_OK;
     return tt__cuda_check(tt__cuda_launch_concat(a->data, b->data, y->data, tt_tensor_rows(a),

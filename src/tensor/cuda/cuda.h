@@ -10,6 +10,8 @@
 #define TT_TENSOR_CUDA_CUDA_H
 
 #include <cuda_runtime_api.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "tensor/backend.h"
 #include "tensor/cuda/cache.h"
@@ -26,6 +28,23 @@ typedef struct tt_cuda_staging {
     size_t measured, wanted; /* in rehearsal: since the last download, and the most of that */
 } tt_cuda_staging;
 
+/* Through which weights go up: several pinned pieces, each used by one thread at a time, so that loading threads do not wait for the
+ * bus. */
+enum { TT_CUDA_LANES = 4 };
+typedef struct tt_cuda_lane {
+    pthread_mutex_t mutex; /* for the two below */
+    char *host;            /* NULL until the first use */
+    cudaEvent_t copied;    /* the GPU has what was last in `host` */
+} tt_cuda_lane;
+
+/* A product with an activation that has not run yet: where the next one is multiplied by it, both run as one (linear.c). */
+typedef struct tt_cuda_deferred {
+    const tt_weight *w; /* NULL: none */
+    tt_tensor x, y;
+    tt_activation act;
+    bool in_rehearsal; /* it does not outlive its rehearsal or pass */
+} tt_cuda_deferred;
+
 typedef struct tt_cuda_state {
     cudaStream_t stream;
     tt_cublas blas;
@@ -35,6 +54,9 @@ typedef struct tt_cuda_state {
     cudnnHandle_t dnn_handle; /* NULL: cuDNN is not there; convolutions are products then */
     tt_cuda_cache *graphs;
     tt_cuda_staging staging;
+    tt_cuda_lane lanes[TT_CUDA_LANES];
+    atomic_uint next_lane;
+    tt_cuda_deferred deferred;
     tt_cuda_clock *clock; /* NULL until somebody asks for times */
 } tt_cuda_state;
 
@@ -45,12 +67,22 @@ static inline tt_cuda_state *tt__cuda_state(tt_ops *ops) {
 /* Forwards a cudaError_t, or what a launch returned, as a sentence that begins with `what`. */
 tt_status tt__cuda_check(int error, const char *what, tt_err *err);
 
+/* What a library's algorithm wants besides its operands: from scratch, at an address that suits any of them. */
+typedef struct tt_cuda_workspace {
+    void *piece, *place;
+} tt_cuda_workspace;
+tt_status tt__cuda_workspace_take(tt_ops *ops, size_t size_bytes, tt_cuda_workspace *out,
+                                  tt_err *err);
+void tt__cuda_workspace_give(tt_ops *ops, tt_cuda_workspace *w);
+
 /* transfer.c */
 tt_status tt__cuda_upload(tt_ops *, const float *host, tt_tensor *y, tt_err *);
 tt_status tt__cuda_download(tt_ops *, const tt_tensor *x, float *host, tt_err *);
 tt_status tt__cuda_embed(tt_ops *, const tt_weight *table, const tt_weight *positions,
                          const int32_t *ids, tt_tensor *y, tt_err *);
 tt_status tt__cuda_put(tt_ops *, void *to, const void *from, size_t size_bytes, tt_err *);
+void tt__cuda_lanes_init(tt_cuda_state *state);
+void tt__cuda_lanes_release(tt_cuda_state *state);
 void tt__cuda_staging_release(tt_cuda_state *state);
 
 /* clock.c */
@@ -66,6 +98,8 @@ tt_status tt__cuda_product(tt_ops *ops, const tt_cuda_gemm *g, tt_err *err);
 /* linear.c */
 tt_status tt__cuda_pack_linear(tt_ops *, tt_weight *, const void *w, tt_err *);
 void tt__cuda_unpack(tt_ops *, tt_weight *);
+/* Runs what was deferred. Every operation but the product that takes it over calls this first. */
+tt_status tt__cuda_catch_up(tt_ops *ops, tt_err *err);
 tt_status tt__cuda_linear(tt_ops *, const tt_weight *, const tt_tensor *x, const tt_epilogue *,
                           tt_tensor *y, tt_err *);
 /* y = act(x + bias) * mul + add, where x, of y's shape, is the bare result of a product. */

@@ -357,10 +357,10 @@ tt_status tt__cuda_graph_run(tt_ops *ops, const tt_cuda_graph *g, void *const *t
                              tt_err *err) {
     tt_cuda_state *state = tt__cuda_state(ops);
     cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
-    void *workspace;
-    TT_TRY(tt_scratch_take(&ops->scratch, (size_t)g->workspace, &workspace, err));
-    if (!ops->scratch.measuring) status = execute(state, g, tensors, workspace);
-    tt_scratch_give(&ops->scratch, workspace);
+    tt_cuda_workspace workspace;
+    TT_TRY(tt__cuda_workspace_take(ops, (size_t)g->workspace, &workspace, err));
+    if (!ops->scratch.measuring) status = execute(state, g, tensors, workspace.place);
+    tt__cuda_workspace_give(ops, &workspace);
     if (status == CUDNN_STATUS_SUCCESS) return TT_OK;
     return tt_fail(err, TT_E_INTERNAL, "a convolution or attention: cuDNN says \"%s\"",
                    state->dnn.cudnnGetErrorString(status));

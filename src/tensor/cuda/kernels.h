@@ -29,6 +29,17 @@ typedef struct tt_cuda_epilogue {
 } tt_cuda_epilogue;
 int tt__cuda_launch_epilogue(const tt_cuda_epilogue *e, tt_cuda_stream stream);
 
+/* y = x * act(gate), each with its bias first; y may be x or gate. */
+typedef struct tt_cuda_gated {
+    const void *x, *gate;
+    const float *bias, *gate_bias; /* f32 [c], or NULL */
+    void *y;
+    int64_t rows, c;
+    int act;
+    bool bf16;
+} tt_cuda_gated;
+int tt__cuda_launch_gated(const tt_cuda_gated *g, tt_cuda_stream stream);
+
 /* ---- copy.cu */
 
 /* y[n, h, w] = x[n, h x_h / y_h, w x_w / y_w]; a pixel is `bytes` long. */

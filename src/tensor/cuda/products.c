@@ -11,10 +11,15 @@
 /* What an algorithm may use besides its operands; the library's own advice for Hopper. */
 static const size_t MOST_WORKSPACE = (size_t)32 << 20;
 
-enum { WIDEST_ALIGN = 16 }; /* bytes; more gains nothing */
+enum {
+    WIDEST_ALIGN = 16, /* bytes, of operands; more gains nothing */
+};
+
+/* The step from one batch's w, or y, to the next is not part of the key: where it is the distance of two allocations, it is different
+ * in every layer, and the algorithm does not depend on it. */
 
 typedef struct product_key {
-    int64_t rows, n_out, k, x_stride, w_stride, y_stride, batch, x_batch, w_batch, y_batch;
+    int64_t rows, n_out, k, x_stride, w_stride, y_stride, batch;
     int32_t align, flags; /* bits: w_is_kn, in_bf16, out_bf16, bias, add */
 } product_key;
 
@@ -58,7 +63,8 @@ static int32_t alignment(const tt_cuda_gemm *g) {
     size_t in = g->in_bf16 ? 2 : 4, out = g->out_bf16 ? 2 : 4;
     size_t all = (size_t)(uintptr_t)g->x | (size_t)(uintptr_t)g->w | (size_t)(uintptr_t)g->y |
                  (size_t)(uintptr_t)g->add | WIDEST_ALIGN;
-    all |= (size_t)(g->x_batch | g->w_batch) * in | (size_t)g->y_batch * out;
+    all |= (size_t)(g->x_batch | g->w_batch) * in |
+           (size_t)g->y_batch * out; /* of negative steps too */
     return (int32_t)(all & (~all + 1));
 }
 
@@ -70,9 +76,6 @@ static product_key key_of(const tt_cuda_gemm *g) {
                          .w_stride = g->w_stride,
                          .y_stride = g->y_stride,
                          .batch = g->batch,
-                         .x_batch = g->x_batch,
-                         .w_batch = g->w_batch,
-                         .y_batch = g->y_batch,
                          .align = alignment(g),
                          .flags = g->w_is_kn | g->in_bf16 << 1 | g->out_bf16 << 2 |
                                   (g->bias != NULL) << 3 | (g->add != NULL) << 4};
@@ -82,23 +85,33 @@ static product_key key_of(const tt_cuda_gemm *g) {
  * -------------------------------------------------------------------------------------------------------------------- */
 
 static tt_status make_layout(tt_cuda_state *s, bool bf16, int64_t rows, int64_t columns,
-                             int64_t stride, const tt_cuda_gemm *g, int64_t step,
-                             cublasLtMatrixLayout_t *out, tt_err *err) {
+                             int64_t stride, int64_t n_batch, cublasLtMatrixLayout_t *out,
+                             tt_err *err) {
     const tt_cublas *blas = &s->blas;
-    int32_t batch = (int32_t)g->batch;
+    int32_t batch = (int32_t)n_batch;
     TT_TRY(check(s,
                  blas->cublasLtMatrixLayoutCreate(out, bf16 ? CUDA_R_16BF : CUDA_R_32F,
                                                   (uint64_t)rows, (uint64_t)columns, stride),
                  err));
-    if (batch == 1) return TT_OK;
-    TT_TRY(check(s,
+    return check(s,
                  blas->cublasLtMatrixLayoutSetAttribute(*out, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
                                                         &batch, sizeof batch),
-                 err));
-    return check(s,
-                 blas->cublasLtMatrixLayoutSetAttribute(
-                     *out, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &step, sizeof step),
                  err);
+}
+
+static tt_status set_step(tt_cuda_state *s, cublasLtMatrixLayout_t layout, int64_t step,
+                          tt_err *err) {
+    return check(s,
+                 s->blas.cublasLtMatrixLayoutSetAttribute(
+                     layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &step, sizeof step),
+                 err);
+}
+
+static tt_status set_steps(tt_cuda_state *s, const tt_cuda_gemm *g, product_plan *p, tt_err *err) {
+    if (g->batch == 1) return TT_OK;
+    TT_TRY(set_step(s, p->w, g->w_batch, err));
+    TT_TRY(set_step(s, p->x, g->x_batch, err));
+    return set_step(s, p->y, g->y_batch, err);
 }
 
 static tt_status set_desc(tt_cuda_state *s, product_plan *p, cublasLtMatmulDescAttributes_t name,
@@ -121,9 +134,10 @@ static tt_status describe(tt_cuda_state *s, const tt_cuda_gemm *g, product_plan 
         TT_TRY(set_bias(s, p, g->bias_as_y, err));
     }
     int64_t w_rows = g->w_is_kn ? g->n_out : g->k, w_columns = g->w_is_kn ? g->k : g->n_out;
-    TT_TRY(make_layout(s, g->in_bf16, w_rows, w_columns, g->w_stride, g, g->w_batch, &p->w, err));
-    TT_TRY(make_layout(s, g->in_bf16, g->k, g->rows, g->x_stride, g, g->x_batch, &p->x, err));
-    return make_layout(s, g->out_bf16, g->n_out, g->rows, g->y_stride, g, g->y_batch, &p->y, err);
+    TT_TRY(make_layout(s, g->in_bf16, w_rows, w_columns, g->w_stride, g->batch, &p->w, err));
+    TT_TRY(make_layout(s, g->in_bf16, g->k, g->rows, g->x_stride, g->batch, &p->x, err));
+    TT_TRY(make_layout(s, g->out_bf16, g->n_out, g->rows, g->y_stride, g->batch, &p->y, err));
+    return set_steps(s, g, p, err);
 }
 
 static tt_status set_preference(tt_cuda_state *s, cublasLtMatmulPreference_t preference,
@@ -189,6 +203,7 @@ static tt_status multiply(tt_cuda_state *s, const tt_cuda_gemm *g, product_plan 
     const float one = 1, zero = 0;
     if (!p->has_algo) return tt__cuda_check(tt__cuda_launch_gemm(g, s->stream), "a product", err);
     if (g->bias) TT_TRY(set_bias(s, p, g->bias_as_y, err));
+    TT_TRY(set_steps(s, g, p, err));
     return check(s,
                  s->blas.cublasLtMatmul(s->lt, p->desc, &g->alpha, g->w, p->w, g->x, p->x,
                                         g->add ? &one : &zero, g->add ? g->add : g->y, p->y, g->y,
@@ -199,10 +214,11 @@ static tt_status multiply(tt_cuda_state *s, const tt_cuda_gemm *g, product_plan 
 tt_status tt__cuda_product(tt_ops *ops, const tt_cuda_gemm *g, tt_err *err) {
     tt_cuda_state *state = tt__cuda_state(ops);
     product_plan *plan;
-    void *workspace = NULL;
+    tt_cuda_workspace workspace;
     TT_TRY(plan_for(state, g, &plan, err));
-    TT_TRY(tt_scratch_take(&ops->scratch, plan->workspace, &workspace, err));
-    tt_status status = ops->scratch.measuring ? TT_OK : multiply(state, g, plan, workspace, err);
-    tt_scratch_give(&ops->scratch, workspace);
+    TT_TRY(tt__cuda_workspace_take(ops, plan->workspace, &workspace, err));
+    tt_status status =
+        ops->scratch.measuring ? TT_OK : multiply(state, g, plan, workspace.place, err);
+    tt__cuda_workspace_give(ops, &workspace);
     return status;
 }
