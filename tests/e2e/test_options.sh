@@ -66,6 +66,17 @@ told "'/' not in str(m['loras'])"
 clean
 end
 
+begin "the README's pictures are what its commands make"
+for word in mountains.png mountains-old-photo.png; do
+    grep -qF -- "--out docs/$word" "$REPOSITORY/README.md" || problem "README.md has no command for $word"
+done
+cp "$REPOSITORY/docs/mountains-old-photo.png" b.png
+run 0 run --prompt "snowy mountains under a blue sky" --seed 7 --width 256 --height 256 --dtype f32 --lora "$style:0.9" \
+    --out a.png --no-preview
+judge "$far < 3"
+clean
+end
+
 begin "two LoRAs are applied in their order"
 run 0 run --prompt x "${quick[@]}" --lora "$style:0.5" --lora "$style:-0.5" --json
 told "[l['scale'] for l in m['loras']] == [0.5, -0.5]"
