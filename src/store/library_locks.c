@@ -89,14 +89,18 @@ static void forget_sighting(tt_library *l, const char *key) {
     pthread_mutex_unlock(&l->seen.mutex);
 }
 
-/* An empty or damaged text is watched like any other: its writer may be in the middle of it. */
+/* An empty, damaged or unreadable one is watched like any other: its writer may be in the middle of it. */
 static bool is_stale(tt_library *l, const char *key) {
     char text[LOCK_BYTES];
     lock_text found;
-    if (!read_text(l, key, text)) return false; /* gone, or not to be read: ask again */
-    if (parse(text, &found) && tt__process_is_dead(l, found.machine, found.pid, found.started))
+    struct stat st;
+    bool is_read = read_text(l, key, text);
+    if (!is_read && fstatat(folder_of(l), key, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return false; /* released just now: the next try has it */
+    if (is_read && parse(text, &found) &&
+        tt__process_is_dead(l, found.machine, found.pid, found.started))
         return true;
-    return stood_still_ms(l, key, *text ? text : "empty") >= TT__LOCK_STALE_MS;
+    return stood_still_ms(l, key, is_read && *text ? text : "empty") >= TT__LOCK_STALE_MS;
 }
 
 static void take_away(tt_library *l, const char *key) {
