@@ -189,12 +189,12 @@ static bool get_side(const tt_option *row, json_object *value, int *out) {
 static bool sides_of_text(const tt_option *row, const char *text, int out[TT_SIDES]) {
     int n = 0;
     for (;; text++, n++) {
-        long v = 0;
+        int v = 0; /* at most ten times the maximum of any row, and 9 */
         size_t digits = strspn(text, "0123456789");
         if (n == TT_SIDES || digits == 0) return false;
         for (size_t i = 0; i < digits && v <= row->maximum; i++) v = v * 10 + (text[i] - '0');
         if (v > row->maximum) return false;
-        out[n] = (int)v;
+        out[n] = v;
         text += digits;
         if (*text != ',') break;
     }
