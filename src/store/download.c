@@ -6,6 +6,8 @@
  *     a stream   --network-->                      a stream, from nothing, a few times
  *
  * Each arrow is taken a fixed number of times, so this ends. Everything else that ends an attempt ends the download. */
+#include "store/download.h"
+
 #include <string.h>
 
 #include "base/alloc.h"

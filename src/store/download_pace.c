@@ -95,7 +95,7 @@ static double recent_speed(const tt__download *d, const tt__lane *lane, int64_t 
 
 /* Of all lanes but one; 0 when there is none, or none has brought anything. */
 static double median_of_others(const tt__download *d, const tt__lane *lane, int64_t now_ms) {
-    double speeds[TT_DOWNLOAD_MAX_CONNECTIONS];
+    double speeds[TT_DOWNLOAD_MAX_CONNECTIONS] = {0};
     size_t n = 0;
     for (int i = 0; i < d->n_lanes_max; i++) {
         double speed = recent_speed(d, &d->lanes[i], now_ms);

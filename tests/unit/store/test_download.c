@@ -86,10 +86,13 @@ static void no_journal_is_kept_when_none_is_wanted(void **state) {
 }
 
 typedef struct told {
-    int n, at_which_no;
+    int at_which_no;
+    atomic_int n;
     uint64_t last;
     bool went_back;
 } told;
+
+static told tale;
 
 static bool tell(void *context, const tt_download_progress *p) {
     told *t = context;
@@ -97,29 +100,35 @@ static bool tell(void *context, const tt_download_progress *p) {
     t->last = p->bytes_done;
     assert_true(p->bytes_total == 0 || p->bytes_done <= p->bytes_total);
     assert_true(p->eta_ms >= -1);
-    return ++t->n != t->at_which_no;
+    return atomic_fetch_add(&t->n, 1) + 1 != t->at_which_no;
 }
 
-static bool serve_slowly(dl_server *s, int fd, const dl_request *r) {
-    usleep(3000);
+/* Holds back the second half until progress was told twice. */
+static bool serve_what_is_told(dl_server *s, int fd, const dl_request *r) {
+    enum { HALF = 12, PATIENCE = 30 * 1000 };
+    for (int i = 0; r->number >= HALF && atomic_load(&tale.n) < 2 && i < PATIENCE; i++)
+        usleep(1000);
     return dl_serve_well(s, fd, r);
 }
 
 static void progress_is_told_and_can_cancel(void **state) {
     (void)state;
-    told t = {0};
-    dl_case *c = dl_begin(serve_slowly, SIZE);
+    dl_case *c = dl_begin(serve_what_is_told, SIZE);
     c->options.progress = tell;
-    c->options.progress_context = &t;
+    c->options.progress_context = &tale;
     dl_expect_good(c);
-    assert_true(t.n >= 2);
-    assert_false(t.went_back);
-    unlink(c->part);
-    t = (told){.at_which_no = 2};
+    assert_true(atomic_load(&tale.n) >= 2);
+    assert_false(tale.went_back);
+    dl_end(c);
+    c = dl_begin(serve_what_is_told, SIZE);
+    c->options.progress = tell;
+    c->options.progress_context = &tale;
+    tale.at_which_no = 2;
+    tale.last = 0;
+    atomic_store(&tale.n, 0);
     dl_expect_failure(c, TT_FETCH_CANCELLED, "cancelled");
-    assert_int_equal(t.n, 2);
+    assert_int_equal(atomic_load(&tale.n), 2);
     assert_int_equal(access(c->part, F_OK), 0); /* the part stays, to be taken up again */
-    t = (told){0};
     dl_expect_good(c);
     dl_end(c);
 }

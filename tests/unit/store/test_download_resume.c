@@ -33,7 +33,7 @@ static dl_case *begin_with_part(int n) {
     c->server->sent = 0;
     c->server->n_requests = 0;
     c->options.deadline_ms = 120 * 1000;
-    c->options.time_divisor = 100;
+    c->options.time_divisor = 10;
     return c;
 }
 
