@@ -179,7 +179,7 @@ static tt_status set_by_version(tt_http_transfer *t, bool https_only, tt_err *er
 #if LIBCURL_VERSION_NUM >= 0x075500 /* 7.85 */
     SET(CURLOPT_PROTOCOLS_STR, https_only ? "https" : "http,https");
 #else
-    SET(CURLOPT_PROTOCOLS, https_only ? CURLPROTO_HTTPS : CURLPROTO_HTTP | CURLPROTO_HTTPS);
+    SET(CURLOPT_PROTOCOLS, (long)(https_only ? CURLPROTO_HTTPS : CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
 #if LIBCURL_VERSION_NUM >= \
     0x075700 /* 7.87; before, a cancel waits for a name that is being resolved */
