@@ -4,7 +4,7 @@
 # built for ThreadSanitizer, which then reports what is none.
 # shellcheck shell=bash
 
-RACING_ROOMS='test_(net|job|api|worker)_'
+RACING_ROOMS='test_(net|job|api|worker)_|test_store_download'
 
 dev_race() {
     need_packages build test
