@@ -65,9 +65,7 @@ static tt_status write_sentences(const tt_option *row, tt_help_detail detail, tt
     TT_TRY(tt_buf_puts(text, row->help, err));
     if (detail == TT_HELP_ALL) TT_TRY(write_range(row, text, err));
     TT_TRY(write_choices(row, detail, text, err));
-    if (row->type == TT_OPTION_SWITCH || row->type == TT_OPTION_RESERVED ||
-        row->type == TT_OPTION_UNUSED)
-        return TT_OK;
+    if (row->type == TT_OPTION_SWITCH || row->type == TT_OPTION_UNUSED) return TT_OK;
     const char *fallback = row->default_text ? row->default_text : row->fixed_default;
     return tt_buf_printf(text, err, " Default: %s.", fallback);
 }

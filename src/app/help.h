@@ -14,5 +14,7 @@ tt_status tt_help_options(int commands, tt_help_detail detail, tt_buf *out, tt_e
 
 /* The JSON schema (draft 2020-12) of a job, {"input": {...}}. */
 tt_status tt_help_schema(tt_buf *out, tt_err *err);
+/* Its fields alone, the members of an object's "properties"; `here` is a JSON pointer to that object's schema ("#/properties/input"). */
+tt_status tt_help_schema_fields(tt_buf *out, const char *here, tt_err *err);
 
 #endif

@@ -70,6 +70,7 @@ typedef enum tt_option_id {
     TT_OPT_TEST_INPUT,
     TT_OPT_TEST_OUTPUT,
     /* Model and machine */
+    TT_OPT_CONFIG,
     TT_OPT_MODEL,
     TT_OPT_VAE,
     TT_OPT_REFINER,
@@ -111,7 +112,6 @@ typedef enum tt_option_type {
     TT_OPTION_LIST,    /* a JSON array; a flag adds one entry, or brings an array as JSON */
     TT_OPTION_PICTURE, /* a flag: a file; a job: base64, a data URI, an https URL */
     TT_OPTION_SIDES, /* "left,top,right,bottom", or an array or object of them; minimum..maximum each */
-    TT_OPTION_RESERVED, /* a field that other workers know and this one cannot serve yet: only null is accepted; job only */
     TT_OPTION_UNUSED, /* a setting that goes with one: any value is accepted and told as unused; job only */
 } tt_option_type;
 

@@ -294,10 +294,13 @@ static const tt_option DRAW[] = {
     {
         .id = TT_OPT_PRESET,
         .field = "preset",
-        .type = TT_OPTION_RESERVED,
-        .default_text = "none",
-        .help = "Settings under a name. Presets cannot be chosen yet.",
-        .example = "null",
+        .flag = "--preset",
+        .environment = "TINTYPE_PRESET",
+        .value_name = "NAME",
+        .type = TT_OPTION_TEXT,
+        .default_text = "the default of the presets' file, where there is one",
+        .help = "Settings under a name: model, LoRAs and defaults, from the file of --config.",
+        .example = "portrait",
     },
 };
 

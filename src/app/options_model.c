@@ -26,6 +26,17 @@ static const char *const *device_names(void) {
 
 static const tt_option MODEL[] = {
     {
+        .id = TT_OPT_CONFIG,
+        .flag = "--config",
+        .commands = ANYWHERE,
+        .environment = "TINTYPE_CONFIG",
+        .value_name = "FILE",
+        .type = TT_OPTION_STRING,
+        .default_text = "tintype.json in the current directory, where there is one",
+        .help = "The file with the presets; \"tintype presets\" checks it.",
+        .example = "tintype.json",
+    },
+    {
         .id = TT_OPT_MODEL,
         .flag = "--model",
         .commands = ANYWHERE,

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "app/presets.h"
 #include "app/request_parts.h"
-#include "app/show.h"
 #include "app/values.h"
 #include "base/limits.h"
 
@@ -65,17 +65,25 @@ static void read_seed_and_count(const tt_settings *s, tt_request *r, tt_problems
         check_last_seed(s, TT_OPT_SEED, r->seed, r->count, problems);
 }
 
-/* Fields of other workers that would change the picture and mean nothing here yet. */
-static void read_reserved(const tt_settings *s, tt_problems *problems) {
-    for (int i = 0; i < TT_OPTION_COUNT; i++) {
-        const tt_option *row = tt_option_get((tt_option_id)i);
-        char shown[TT_SHOWN_BYTES];
-        if (!s->of[i].value || row->type != TT_OPTION_RESERVED) continue;
-        tt_show_json(shown, s->of[i].value);
-        tt_problems_add(
-            problems, "%s: expected null or nothing, since presets cannot be chosen yet, found %s",
-            row->field, shown);
-    }
+static void check_limit(const tt_preset *preset, const char *what, int64_t value, int64_t most,
+                        tt_problems *problems) {
+    if (most > 0 && value > most)
+        tt_problems_add(problems, "%s: %" PRId64 ", the preset %s allows at most %" PRId64, what,
+                        value, preset->name, most);
+}
+
+static void check_limits(const tt_settings *s, const tt_request *r, tt_problems *problems) {
+    if (!s->preset && tt_value_is_said(s, TT_OPT_PRESET))
+        tt_problems_add(problems,
+                        "%s: there are no presets here, they come from the file of --config",
+                        s->of[TT_OPT_PRESET].spelling);
+    if (!s->preset) return;
+    const tt_preset_limits *l = &s->preset->limits;
+    double scale = r->hires_scale > 1 ? (double)r->hires_scale : 1;
+    check_limit(s->preset, "steps", r->steps, l->max_steps, problems);
+    check_limit(s->preset, "num_images", r->count, l->max_images, problems);
+    check_limit(s->preset, "pixels", (int64_t)((double)r->width * r->height * scale * scale),
+                l->max_pixels, problems);
 }
 
 static void read_format(const tt_settings *s, tt_app_request *out, tt_problems *problems) {
@@ -98,7 +106,7 @@ static tt_status read_all(const tt_settings *s, tt_app_request *out, tt_problems
     tt__request_read_drawing(s, out, problems);
     read_seed_and_count(s, &out->engine, problems);
     read_outpaint(s, out, problems);
-    read_reserved(s, problems);
+    check_limits(s, &out->engine, problems);
     read_format(s, out, problems);
     TT_TRY(tt__request_read_loras(s, out, problems, err));
     TT_TRY(tt_problems_status(problems, err));

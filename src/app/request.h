@@ -30,6 +30,7 @@ typedef struct tt_app_lora {
     const char *parts;  /* as tt_request_adapter's; NULL */
     float scale;
     bool is_trusted; /* see tt_app_ask */
+    bool is_off;     /* while it is read: listed by a preset, but not active */
 } tt_app_lora;
 
 /* A found file, until the request ends. */

@@ -3,6 +3,9 @@
  *     "old-photo"   "old-photo:0.8"   "old-photo:unet=0.8,te=0"   "old-photo:1,in=0.5,out03=1.2"
  *     {"name": "old-photo", "scale": 0.8, "unet": 0.8, "te": 0, "blocks": {"in": 0.5}}
  *
+ * A preset's list comes first, in its order. What a request asks for by the name of one of its entries changes that entry, and
+ * switches it on where it is not active by itself; everything else follows in the request's order.
+ *
  * References have colons of their own ("civitai:128078"): what follows the last one is a scale only where it is written as one
  * and what is before it is more than the name of a source. */
 #include <math.h>
@@ -10,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/presets.h"
 #include "app/request_parts.h"
 #include "app/show.h"
 #include "base/json.h"
@@ -38,6 +42,7 @@ typedef enum role {
     BLOCKS,
     PARTS,
     FROM_PROMPT,
+    ACTIVE,
     TOLD,
     ROLES
 } role;
@@ -65,6 +70,7 @@ static const struct {
     {"blocks", BLOCKS},
     {"parts", PARTS},
     {"from_prompt", FROM_PROMPT},
+    {"active", ACTIVE},
     {"kind", TOLD},
     {"rank", TOLD},
     {"rank_min", TOLD},
@@ -86,6 +92,9 @@ typedef struct reader {
     tt_buf parts;      /* owned */
     int n_parts;
     bool is_of_prompt; /* the prompt names it, and will again */
+    bool has_scale;
+    int n_preset; /* entries at the list's beginning that the preset lists, active or not */
+    const tt_preset *preset; /* NULL: none */
     tt_err *err;
 } reader;
 
@@ -141,6 +150,7 @@ static tt_status read_item(reader *r, const char *text, size_t size, bool is_fir
     if (equals && is_number && is_part_name(text, name)) return add_part(r, text, name, value);
     if (!equals && is_number && is_first) {
         r->lora->scale = (float)value;
+        r->has_scale = true;
         return TT_OK;
     }
     tt_show_text(shown, text, size);
@@ -273,6 +283,7 @@ static tt_status read_member(reader *r, const char *name, json_object *value) {
         return read_string(r, name, value, &r->lora->source);
     case SCALE:
         if (get_scale(r, name, value, &scale)) r->lora->scale = (float)scale;
+        r->has_scale = true;
         return TT_OK;
     case BLOCKS:
         return read_blocks(r, value);
@@ -281,6 +292,9 @@ static tt_status read_member(reader *r, const char *name, json_object *value) {
         return parts ? read_items(r, parts) : TT_OK;
     case FROM_PROMPT:
         r->is_of_prompt = json_object_get_boolean(value);
+        return TT_OK;
+    case ACTIVE:
+        r->lora->is_off = !json_object_get_boolean(value);
         return TT_OK;
     case TOLD:
         return TT_OK;
@@ -328,50 +342,124 @@ static tt_status read_entry(reader *r, json_object *entry) {
 
 static tt_status name_place(reader *r, const tt_setting *setting, size_t i) {
     char where[WHERE_BYTES];
-    if (setting->origin == TT_FROM_JOB)
+    if (!setting)
+        snprintf(where, sizeof where, "the preset's loras[%zu]", i);
+    else if (setting->origin == TT_FROM_JOB)
         snprintf(where, sizeof where, "%s[%zu]", setting->spelling, i);
     else
         snprintf(where, sizeof where, "%s", setting->spelling);
     return keep(r, where, strlen(where), &r->lora->where);
 }
 
-static tt_status read_list(reader *r, const tt_setting *setting, size_t n) {
-    size_t size = n * sizeof *r->out->loras;
-    r->out->loras = tt_arena_alloc(&r->out->memory, size);
-    if (!r->out->loras) return tt_fail_nomem(r->err, "a list of LoRAs", size);
+/* One entry into the place behind the list's end. setting NULL: of the preset. */
+static tt_status read_one(reader *r, const tt_setting *setting, json_object *entry, size_t i) {
+    r->lora = &r->out->loras[r->out->n_loras];
+    *r->lora = (tt_app_lora){.scale = 1};
+    r->lora->is_trusted = !setting || setting->origin != TT_FROM_JOB;
+    r->parts.size = 0;
+    r->n_parts = 0;
+    r->is_of_prompt = false;
+    r->has_scale = false;
+    TT_TRY(name_place(r, setting, i));
+    TT_TRY(read_entry(r, entry));
+    return r->parts.size ? keep(r, r->parts.data, r->parts.size, &r->lora->parts) : TT_OK;
+}
+
+static tt_status read_preset_list(reader *r, json_object *list, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        r->lora = &r->out->loras[r->out->n_loras];
-        *r->lora = (tt_app_lora){.source = NULL};
-        r->lora->scale = 1;
-        r->lora->is_trusted = setting->origin != TT_FROM_JOB;
-        r->parts.size = 0;
-        r->n_parts = 0;
-        r->is_of_prompt = false;
-        TT_TRY(name_place(r, setting, i));
-        TT_TRY(read_entry(r, json_object_array_get_idx(setting->value, i)));
-        if (r->parts.size) TT_TRY(keep(r, r->parts.data, r->parts.size, &r->lora->parts));
-        if (!r->is_of_prompt) r->out->n_loras++;
+        TT_TRY(read_one(r, NULL, json_object_array_get_idx(list, i), i));
+        r->out->n_loras++;
+    }
+    r->n_preset = (int)n;
+    return TT_OK;
+}
+
+/* The preset's entry that a request's entry means; NULL. */
+static tt_app_lora *find_listed(reader *r) {
+    const char *name =
+        r->lora->name && strcmp(r->lora->name, r->lora->source) != 0 ? NULL : r->lora->source;
+    for (int i = 0; name && i < r->n_preset; i++)
+        if (r->out->loras[i].name && strcmp(r->out->loras[i].name, name) == 0)
+            return &r->out->loras[i];
+    return NULL;
+}
+
+static void change_listed(const reader *r, tt_app_lora *listed) {
+    bool says_how = r->has_scale || r->lora->parts;
+    if (r->has_scale) listed->scale = r->lora->scale;
+    if (says_how) listed->parts = r->lora->parts;
+    listed->is_off = false;
+    listed->where = r->lora->where;
+}
+
+static void check_scale(const reader *r) {
+    double most = r->preset ? r->preset->limits.max_lora_scale : -1;
+    if (most < 0 || r->lora->is_trusted || fabs((double)r->lora->scale) <= most) return;
+    tt_problems_add(r->problems, "%s: scale %g, the preset %s allows at most %g", r->lora->where,
+                    (double)r->lora->scale, r->preset->name, most);
+}
+
+static tt_status read_list(reader *r, const tt_setting *setting, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        TT_TRY(read_one(r, setting, json_object_array_get_idx(setting->value, i), i));
+        if (r->is_of_prompt || !r->lora->source) continue;
+        tt_app_lora *listed = find_listed(r);
+        check_scale(r);
+        if (listed)
+            change_listed(r, listed);
+        else
+            r->out->n_loras++;
     }
     return TT_OK;
 }
 
-tt_status tt__request_read_loras(const tt_settings *s, tt_app_request *out, tt_problems *problems,
-                                 tt_err *err) {
-    const tt_setting *setting = &s->of[TT_OPT_LORAS];
-    if (!setting->value) return TT_OK;
+/* What stays: the preset's that are on, and the request's. */
+static void drop_inactive(reader *r) {
+    int n = 0;
+    for (int i = 0; i < r->out->n_loras; i++)
+        if (!r->out->loras[i].is_off) r->out->loras[n++] = r->out->loras[i];
+    int n_own = r->out->n_loras - r->n_preset;
+    int most = r->preset ? r->preset->limits.max_loras : -1;
+    if (most >= 0 && n_own > most)
+        tt_problems_add(r->problems,
+                        "loras: %d besides the preset's, the preset %s allows at most %d", n_own,
+                        r->preset->name, most);
+    r->out->n_loras = n;
+}
+
+/* How many entries the request's list has; 0 after a problem. */
+static size_t count_entries(const tt_setting *setting, tt_problems *problems) {
+    char shown[TT_SHOWN_BYTES];
+    if (!setting->value) return 0;
     bool is_list = json_object_is_type(setting->value, json_type_array);
     size_t n = is_list ? json_object_array_length(setting->value) : 0;
-    char shown[TT_SHOWN_BYTES];
     tt_show_json(shown, setting->value);
     if (!is_list)
         tt_problems_add(problems, "%s: expected a list, found %s", setting->spelling, shown);
     else if (n > TT_MAX_REQUEST_ADAPTERS)
         tt_problems_add(problems, "%s: expected at most %d, found %zu", setting->spelling,
                         TT_MAX_REQUEST_ADAPTERS, n);
-    if (!is_list || n == 0 || n > TT_MAX_REQUEST_ADAPTERS) return TT_OK;
-    reader r = {.out = out, .problems = problems, .err = err};
+    return n <= TT_MAX_REQUEST_ADAPTERS ? n : 0;
+}
+
+tt_status tt__request_read_loras(const tt_settings *s, tt_app_request *out, tt_problems *problems,
+                                 tt_err *err) {
+    const tt_setting *setting = &s->of[TT_OPT_LORAS];
+    json_object *listed = s->preset ? s->preset->loras : NULL;
+    size_t n = count_entries(setting, problems),
+           n_listed = listed ? json_object_array_length(listed) : 0;
+    if (n + n_listed == 0) return TT_OK;
+    size_t size = (n + n_listed) * sizeof *out->loras;
+    out->loras = tt_arena_alloc(&out->memory, size);
+    if (!out->loras) return tt_fail_nomem(err, "a list of LoRAs", size);
+    reader r = {.out = out, .problems = problems, .preset = s->preset, .err = err};
     tt_buf_init(&r.parts, MAX_PARTS_BYTES);
-    tt_status status = read_list(&r, setting, n);
+    tt_status status = read_preset_list(&r, listed, n_listed);
+    if (status == TT_OK) status = read_list(&r, setting, n);
+    if (status == TT_OK) drop_inactive(&r);
     tt_buf_release(&r.parts);
+    if (out->n_loras > TT_MAX_REQUEST_ADAPTERS)
+        tt_problems_add(problems, "loras: %d with the preset's, expected at most %d", out->n_loras,
+                        TT_MAX_REQUEST_ADAPTERS);
     return status;
 }

@@ -26,8 +26,6 @@ static const char *schema_type(tt_option_type type) {
         return "\"boolean\"";
     case TT_OPTION_LIST:
         return "\"array\"";
-    case TT_OPTION_RESERVED:
-        return "\"null\"";
     case TT_OPTION_SIDES:
         return "\"string\", \"array\", \"object\", \"integer\"";
     case TT_OPTION_TEXT:
@@ -103,12 +101,11 @@ static tt_status write_examples(tt_buf *out, const tt_option *row, tt_err *err) 
     return tt_buf_puts(out, "]}", err);
 }
 
-static tt_status write_property(tt_buf *out, const tt_option *row, tt_err *err) {
+static tt_status write_property(tt_buf *out, const tt_option *row, const char *here, tt_err *err) {
     bool is_required = strcmp(row->field, "prompt") == 0;
     TT_TRY(tt_buf_puts(out, "        ", err));
     TT_TRY(write_string(out, row->field, err));
-    bool is_one_type = is_required || row->type == TT_OPTION_RESERVED;
-    TT_TRY(tt_buf_printf(out, err, is_one_type ? ": {\"type\": %s" : ": {\"type\": [%s, \"null\"]",
+    TT_TRY(tt_buf_printf(out, err, is_required ? ": {\"type\": %s" : ": {\"type\": [%s, \"null\"]",
                          schema_type(row->type)));
     TT_TRY(write_limits(out, row, err));
     TT_TRY(write_choices(out, row, err));
@@ -120,9 +117,20 @@ static tt_status write_property(tt_buf *out, const tt_option *row, tt_err *err) 
     TT_TRY(write_description(out, row, err));
     TT_TRY(write_examples(out, row, err));
     for (int i = 0; i < TT_OPTION_ALIASES && row->field_aliases[i]; i++)
-        TT_TRY(tt_buf_printf(out, err,
-                             ",\n        \"%s\": {\"$ref\": \"#/properties/input/properties/%s\"}",
-                             row->field_aliases[i], row->field));
+        TT_TRY(tt_buf_printf(out, err, ",\n        \"%s\": {\"$ref\": \"%s/properties/%s\"}",
+                             row->field_aliases[i], here, row->field));
+    return TT_OK;
+}
+
+tt_status tt_help_schema_fields(tt_buf *out, const char *here, tt_err *err) {
+    const char *between = "";
+    for (int i = 0; i < TT_OPTION_COUNT; i++) {
+        const tt_option *row = tt_option_get((tt_option_id)i);
+        if (!row->field) continue;
+        TT_TRY(tt_buf_puts(out, between, err));
+        TT_TRY(write_property(out, row, here, err));
+        between = ",\n";
+    }
     return TT_OK;
 }
 
@@ -140,13 +148,6 @@ tt_status tt_help_schema(tt_buf *out, tt_err *err) {
                        "      \"required\": [\"prompt\"],\n"
                        "      \"properties\": {\n",
                        err));
-    const char *between = "";
-    for (int i = 0; i < TT_OPTION_COUNT; i++) {
-        const tt_option *row = tt_option_get((tt_option_id)i);
-        if (!row->field) continue;
-        TT_TRY(tt_buf_puts(out, between, err));
-        TT_TRY(write_property(out, row, err));
-        between = ",\n";
-    }
+    TT_TRY(tt_help_schema_fields(out, "#/properties/input", err));
     return tt_buf_puts(out, "\n      }\n    }\n  }\n}\n", err);
 }

@@ -163,6 +163,18 @@ static void read_field(tt_settings *s, const char *name, json_object *value,
     set(s, id, TT_FROM_JOB, spelling, json_object_get(value));
 }
 
+void tt_settings_read_fields(tt_settings *s, json_object *fields, tt_origin origin) {
+    struct json_object_iterator at = json_object_iter_begin(fields);
+    struct json_object_iterator end = json_object_iter_end(fields);
+    for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at)) {
+        tt_option_id id;
+        const char *spelling;
+        json_object *value = json_object_iter_peek_value(&at);
+        if (value && tt_option_find_field(json_object_iter_peek_name(&at), &id, &spelling))
+            set(s, id, origin, spelling, json_object_get(value));
+    }
+}
+
 void tt_settings_read_job(tt_settings *s, json_object *job, tt_problems *problems) {
     json_object *input = NULL;
     if (!json_object_is_type(job, json_type_object)) {

@@ -1,5 +1,5 @@
 /* What was asked for, option by option, before anybody checked it, and who asked: a flag beats the
- * job's own field, which beats the environment, which beats the table's default.
+ * job's own field, which beats the preset, which beats the environment, which beats the table's default.
  *
  * Values are json-c objects of whatever type the user wrote; values.h reads them strictly. One
  * thread. */
@@ -15,6 +15,7 @@ typedef enum tt_origin {
     TT_FROM_NOWHERE,
     TT_FROM_DEFAULT, /* the table's fixed default */
     TT_FROM_ENVIRONMENT,
+    TT_FROM_PRESET,
     TT_FROM_JOB,
     TT_FROM_FLAG,
 } tt_origin;
@@ -27,6 +28,7 @@ typedef struct tt_setting {
 
 typedef struct tt_settings {
     tt_setting of[TT_OPTION_COUNT];
+    const struct tt_preset *preset; /* borrowed; NULL: none. presets.h */
 } tt_settings;
 
 /* Fills in the fixed defaults. Release it also after a failure. */
@@ -44,6 +46,9 @@ tt_status tt_settings_set_text(tt_settings *s, tt_option_id id, tt_origin origin
 
 /* As if nobody had set the option. */
 void tt_settings_forget(tt_settings *s, tt_option_id id);
+
+/* Takes values under their fields' names, those of a preset that was checked. */
+void tt_settings_read_fields(tt_settings *s, json_object *fields, tt_origin origin);
 
 /* Takes the fields of a job, {"input": {...}}, and reports what no option is called. Null counts as
  * absent. The settings share the job's values: the caller may put the job at once. */
