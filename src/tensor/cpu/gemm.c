@@ -1,11 +1,14 @@
 /* See gemm.h: packs weights and inputs, divides the work, and calls a kernel block by block.
  *
  * The outputs of a layer are lines of positions: a convolution's are rows of the picture, one picture after the other; a
- * product's are 16 rows each. They are done in strips of lines. For each strip all threads pack the inputs it needs, border
- * included, then each takes a rectangle of (positions x columns). It walks it so that the packed inputs of several hundred
- * positions stay in its L2 while panels of weights pass by, the next one prefetched: at 512x512 a step reads gigabytes of weights, and memory is
- * the limit. Where those inputs are too long for L2 (5120 channels, 1280 channels times nine), a part of the depth is done for
- * a group of panels, then the next part; the sums are kept in f32 meanwhile, so the result is the same.
+ * product's are 16 rows each. They are done in strips of lines: the inputs a strip needs are packed, border included, then
+ * multiplied from L2. Where there are many lines each thread does its own, and nobody waits. Where there are few, all threads pack a strip
+ * together and divide it into rectangles of (positions x columns), so that each weight is still read for hundreds of positions.
+ *
+ * Within its rectangle a thread keeps the inputs of several hundred positions in L2 while panels of weights pass by, the next one
+ * prefetched: at 512x512 a step reads gigabytes of weights, and memory is the limit. Where those inputs are too long for L2 (5120
+ * channels, 1280 channels times nine), a part of the depth is done for a group of panels, then the next part; the sums are
+ * kept in f32 meanwhile, so the result is the same.
  *
  * Packing costs one copy of the inputs, and pays: a tile is 16 lines in a row instead of 16 places far apart, often in the same
  * cache set; odd channels and borders need no special case. A convolution is never unfolded: its taps read the same lines. */
@@ -18,8 +21,8 @@
 #include "tensor/cpu/cpu.h"
 
 enum {
-    STRIP_BYTES =
-        8 << 20, /* packed inputs at once: many times an L2, little beside the activations */
+    MOST_STRIP_BYTES =
+        32 << 20, /* packed inputs at once, by many threads: little beside the activations */
     MIN_TILES =
         32, /* positions / 16 that share a pass over the weights, if that many there are: 512 uses of each */
     MAX_TILES = 256,
@@ -110,6 +113,7 @@ tt_status tt__gemm_pack_conv(tt_ops *ops, tt_weight *w, const void *plain, tt_er
 
 typedef struct layer {
     const tt_gemm_kernels *kernels;
+    int64_t threads, l2_bytes;
     tt_gemm_output output;
     const char *weights;
     const uint16_t *x;
@@ -122,6 +126,7 @@ typedef struct layer {
     /* The output: `lines` of out_w positions, out_h of them per picture. */
     int64_t lines, out_h, out_w, tiles_per_line, out_rows;
     /* The packed inputs of a strip. */
+    bool is_private; /* each thread packs for itself, a strip of its own lines at a time */
     int64_t lines_per_strip;
     int64_t row_bytes, chunk_bytes; /* from one row, chunk of channels to the next */
     int64_t packed_bytes;
@@ -159,24 +164,36 @@ static void set_common(layer *l, const tt_weight *w, const tt_tensor *x, const t
     l->out_rows = tt_tensor_rows(y);
 }
 
-/* Lines per strip, and the packed inputs' size: that of the largest strip, and room for the last tile to read on. Returns
- * the largest strip's rows. */
+/* Packed rows of as many lines, wherever they begin, at the most: from a picture's last window to the next one's first are
+ * some more. */
+static int64_t most_rows(const layer *l, int64_t lines) {
+    int64_t between = at_least(l->padded_h - l->out_h * l->stride, 0);
+    return (lines - 1) * l->stride + l->kernel + ((lines - 1) / l->out_h + 1) * between;
+}
+
+/* Threads that have enough lines each to use every weight a thousand times do without the others; fewer lines are packed
+ * together, in one strip if they fit. Either way a strip takes half of a thread's L2. Returns a strip's rows. */
 static int64_t set_strips(layer *l, int64_t bytes_per_row) {
-    int64_t rows = at_least(STRIP_BYTES / bytes_per_row, l->kernel);
-    int64_t lines = at_least((rows - l->kernel) / l->stride + 1, 1);
-    int64_t strips = ceil_div(l->lines, lines), most = 0;
-    l->lines_per_strip = ceil_div(l->lines, strips);
-    for (int64_t line = 0; line < l->lines; line += l->lines_per_strip)
-        most = at_least(rows_of_strip(l, line, at_most(l->lines - line, l->lines_per_strip)), most);
+    enum { LEAST_LINES = 8 }; /* each, so that one more or less does not matter */
+    int64_t each = l->lines / l->threads;
+    l->is_private = each >= LEAST_LINES && each * l->tiles_per_line >= 2 * MIN_TILES;
+    int64_t sharing = l->is_private ? 1 : l->threads;
+    int64_t rows = at_most(sharing * l->l2_bytes / 2, MOST_STRIP_BYTES) / bytes_per_row;
+    int64_t lines = (rows - l->kernel) / l->stride + 1;
+    lines = at_least(lines, ceil_div(MIN_TILES, l->tiles_per_line));
+    int64_t all = l->is_private ? each + 1 : l->lines;
+    l->lines_per_strip = ceil_div(all, ceil_div(all, lines));
+    rows = most_rows(l, l->lines_per_strip);
+    /* The last tile reads on beyond the last row. */
     int64_t slack =
         (int64_t)TT_GEMM_TILE_BYTES * l->stride + (int64_t)l->kernel * TT_GEMM_LINE_BYTES;
-    l->packed_bytes = most * bytes_per_row + slack;
-    return most;
+    l->packed_bytes = ceil_div(rows * bytes_per_row + slack, TT_SIMD_ALIGN) * TT_SIMD_ALIGN;
+    return rows;
 }
 
 /* Half of L2 or a little more for inputs, an eighth for a pair of panels (and one for the next), a quarter for sums. */
-static void set_walk(layer *l, int64_t l2_bytes, int threads) {
-    int64_t inputs = l2_bytes * 5 / 8, weights = l2_bytes / 8, sums = l2_bytes / 4;
+static void set_walk(layer *l) {
+    int64_t inputs = l->l2_bytes * 5 / 8, weights = l->l2_bytes / 8, sums = l->l2_bytes / 4;
     int64_t chunk_of_tile = (int64_t)TT_GEMM_TILE_BYTES * l->stride;
     int64_t chunk_of_pair = 2 * (int64_t)TT_GEMM_TILE_BYTES * l->taps;
     int64_t tiles = at_most(l->lines_per_strip * l->tiles_per_line, MIN_TILES);
@@ -188,8 +205,8 @@ static void set_walk(layer *l, int64_t l2_bytes, int threads) {
     int64_t carry_of_pair = l->tiles_at_once / 2 * TT_GEMM_CARRY_BYTES;
     l->group_pairs = parts > 1 ? at_least(sums / carry_of_pair, 1) : ceil_div(l->panels, 2);
     l->carry_floats = parts > 1 ? l->group_pairs * carry_of_pair / (int64_t)sizeof *l->carry : 0;
-    l->packed_bytes = ceil_div(l->packed_bytes, TT_SIMD_ALIGN) * TT_SIMD_ALIGN;
-    l->scratch_bytes = l->packed_bytes + threads * l->carry_floats * (int64_t)sizeof *l->carry;
+    l->scratch_bytes = (l->is_private ? l->threads : 1) * l->packed_bytes +
+                       l->threads * l->carry_floats * (int64_t)sizeof *l->carry;
 }
 
 /* A product's rows are pictures of lines of one tile, packed tile after tile. */
@@ -264,6 +281,7 @@ typedef struct strip {
     const layer *l;
     int64_t first_line, lines;
     int64_t tiles, pairs; /* of positions; of panels */
+    char *packed;
 } strip;
 
 /* Share `i` of n things among `among`, as even as they divide. */
@@ -271,15 +289,18 @@ static range share(int64_t n, int64_t among, int64_t i) {
     return (range){n * i / among, n * (i + 1) / among};
 }
 
-/* How many ways to cut the positions so that the largest rectangle is the smallest; among equals, the one that reads least. */
-static int64_t cuts(int64_t blocks, int64_t pairs, int64_t threads) {
-    int64_t best = 1, best_work = INT64_MAX, best_reads = INT64_MAX;
+/* How many ways to cut the positions: where the largest rectangle is not much larger than it must be, and its inputs and
+ * weights (taps times as many per column as inputs per position) are the fewest. */
+static int64_t cuts(int64_t blocks, int64_t pairs, int64_t taps, int64_t threads) {
+    enum { SLACK = 20 }; /* a twentieth */
+    int64_t least = INT64_MAX, best = 1, best_reads = INT64_MAX;
+    for (int64_t n = 1; n <= threads; n++)
+        least = at_most(ceil_div(blocks, n) * ceil_div(pairs, threads / n), least);
     for (int64_t n = 1; n <= threads; n++) {
         int64_t height = ceil_div(blocks, n), width = ceil_div(pairs, threads / n);
-        int64_t work = height * width, reads = height + width;
-        if (work > best_work || (work == best_work && reads >= best_reads)) continue;
+        int64_t reads = height + width * taps;
+        if (height * width > least + least / SLACK || reads >= best_reads) continue;
         best = n;
-        best_work = work;
         best_reads = reads;
     }
     return best;
@@ -297,7 +318,7 @@ static spot place_of(const strip *s, int64_t tile) {
     int64_t line = s->first_line + tile / l->tiles_per_line;
     int64_t x = tile % l->tiles_per_line * TT_GEMM_TILE, row = line * l->out_w + x;
     int64_t packed_row = first_row_of(l, line) - first_row_of(l, s->first_line);
-    return (spot){.a = l->packed + packed_row * l->row_bytes + x * l->stride * TT_GEMM_LINE_BYTES,
+    return (spot){.a = s->packed + packed_row * l->row_bytes + x * l->stride * TT_GEMM_LINE_BYTES,
                   .row = row,
                   .n_rows = (int)at_most(at_most(l->out_w - x, l->out_rows - row), TT_GEMM_TILE)};
 }
@@ -391,43 +412,68 @@ static void run_walk(const strip *s, tt_gemm_thread *t, range tiles, range pairs
     }
 }
 
-/* This thread's rectangle of the strip. */
-static void run_share(const strip *s, tt_gemm_thread *t, int64_t thread, int64_t threads) {
+/* Blocks of positions x pairs of panels of the strip, the positions in even parts that stay in L2. */
+static void run_rectangle(const strip *s, tt_gemm_thread *t, range blocks, range pairs,
+                          int64_t thread) {
     const layer *l = s->l;
-    int64_t blocks = ceil_div(s->tiles, 2), down = cuts(blocks, s->pairs, threads);
-    int64_t across = threads / down;
-    if (thread >= down * across) return;
-    range mine = share(blocks, down, thread / across);
-    range pairs = share(s->pairs, across, thread % across);
-    int64_t end = at_most(2 * mine.end, s->tiles), count = end - 2 * mine.begin;
-    int64_t parts = ceil_div(ceil_div(count, 2), l->tiles_at_once / 2);
+    int64_t n = blocks.end - blocks.begin, parts = ceil_div(n, l->tiles_at_once / 2);
     for (int64_t i = 0; i < parts; i++) {
-        range part = share(mine.end - mine.begin, parts, i);
-        range tiles = {2 * (mine.begin + part.begin), at_most(2 * (mine.begin + part.end), end)};
+        range part = share(n, parts, i);
+        range tiles = {2 * (blocks.begin + part.begin),
+                       at_most(2 * (blocks.begin + part.end), s->tiles)};
         run_walk(s, t, tiles, pairs, l->carry + thread * l->carry_floats);
     }
 }
 
-static void run_strip(const layer *l, int64_t line, tt_gemm_thread *t) {
-    strip s = {.l = l, .first_line = line, .pairs = ceil_div(l->panels, 2)};
-    s.lines = at_most(l->lines - line, l->lines_per_strip);
-    s.tiles = s.lines * l->tiles_per_line;
+static strip strip_of(const layer *l, int64_t first_line, int64_t lines, char *packed) {
+    return (strip){.l = l,
+                   .first_line = first_line,
+                   .lines = lines,
+                   .tiles = lines * l->tiles_per_line,
+                   .pairs = ceil_div(l->panels, 2),
+                   .packed = packed};
+}
+
+/* A strip that all threads pack and then divide. */
+static void run_together(const layer *l, int64_t line, tt_gemm_thread *t) {
+    strip s = strip_of(l, line, at_most(l->lines - line, l->lines_per_strip), l->packed);
     int64_t first = first_row_of(l, line), rows = rows_of_strip(l, line, s.lines);
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < rows; row++)
-        pack_row(l, first + row, l->packed + row * l->row_bytes);
-    run_share(&s, t, omp_get_thread_num(), omp_get_num_threads());
+        pack_row(l, first + row, s.packed + row * l->row_bytes);
+    int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
+    int64_t blocks = ceil_div(s.tiles, 2), down = cuts(blocks, s.pairs, l->taps, threads);
+    int64_t across = threads / down;
+    if (thread < down * across)
+        run_rectangle(&s, t, share(blocks, down, thread / across),
+                      share(s.pairs, across, thread % across), thread);
+}
+
+/* A thread's own lines, strip by strip. */
+static void run_alone(const layer *l, tt_gemm_thread *t) {
+    int64_t thread = omp_get_thread_num();
+    range mine = share(l->lines, omp_get_num_threads(), thread);
+    for (int64_t line = mine.begin; line < mine.end; line += l->lines_per_strip) {
+        strip s = strip_of(l, line, at_most(mine.end - line, l->lines_per_strip),
+                           l->packed + thread * l->packed_bytes);
+        int64_t first = first_row_of(l, line), rows = rows_of_strip(l, line, s.lines);
+        for (int64_t row = 0; row < rows; row++)
+            pack_row(l, first + row, s.packed + row * l->row_bytes);
+        run_rectangle(&s, t, (range){0, ceil_div(s.tiles, 2)}, (range){0, s.pairs}, thread);
+    }
 }
 
 static void run(const layer *l) {
-#pragma omp parallel
+#pragma omp parallel num_threads((int)l->threads) /* scratch is for so many */
     {
         tt_gemm_thread t;
         l->kernels->begin(&t, &l->output);
-        run_strip(l, 0, &t);
-        for (int64_t line = l->lines_per_strip; line < l->lines; line += l->lines_per_strip) {
+        if (l->is_private) run_alone(l, &t);
+        for (int64_t line = 0; !l->is_private && line < l->lines; line += l->lines_per_strip) {
+            if (line > 0) {
 #pragma omp barrier
-            run_strip(l, line, &t);
+            }
+            run_together(l, line, &t);
         }
         l->kernels->end(&t);
     }
@@ -435,10 +481,10 @@ static void run(const layer *l) {
 
 static tt_status run_in_scratch(tt_ops *ops, layer *l, tt_err *err) {
     void *scratch = NULL;
-    set_walk(l, tt__cpu_state(ops)->l2_bytes, ops->n_threads);
+    set_walk(l);
     TT_TRY(tt_scratch_take(&ops->scratch, (size_t)l->scratch_bytes, &scratch, err));
     l->packed = scratch;
-    l->carry = (float *)(void *)(l->packed + l->packed_bytes);
+    l->carry = (float *)(void *)(l->packed + (l->is_private ? l->threads : 1) * l->packed_bytes);
     if (!ops->scratch.measuring) run(l);
     tt_scratch_give(&ops->scratch, scratch);
     return TT_OK;
@@ -446,7 +492,8 @@ static tt_status run_in_scratch(tt_ops *ops, layer *l, tt_err *err) {
 
 tt_status tt__gemm_linear(tt_ops *ops, const tt_gemm_kernels *kernels, const tt_weight *w,
                           const tt_tensor *x, const tt_epilogue *e, tt_tensor *y, tt_err *err) {
-    layer l = {.kernels = kernels};
+    layer l = {
+        .kernels = kernels, .threads = ops->n_threads, .l2_bytes = tt__cpu_state(ops)->l2_bytes};
     set_common(&l, w, x, e, y);
     shape_product(&l);
     return run_in_scratch(ops, &l, err);
@@ -454,7 +501,8 @@ tt_status tt__gemm_linear(tt_ops *ops, const tt_gemm_kernels *kernels, const tt_
 
 tt_status tt__gemm_conv(tt_ops *ops, const tt_gemm_kernels *kernels, const tt_weight *w,
                         const tt_tensor *x, const tt_epilogue *e, tt_tensor *y, tt_err *err) {
-    layer l = {.kernels = kernels};
+    layer l = {
+        .kernels = kernels, .threads = ops->n_threads, .l2_bytes = tt__cpu_state(ops)->l2_bytes};
     set_common(&l, w, x, e, y);
     shape_conv(&l, &w->conv, x, y);
     return run_in_scratch(ops, &l, err);
