@@ -167,7 +167,7 @@ uint64_t tt__process_start(long pid) {
 
 /* Only where it is certain: same boot, same namespace, and no such process, or a younger one of its number. */
 bool tt__process_is_dead(const tt_library *l, const char *machine, long pid, uint64_t started) {
-    if (strcmp(machine, l->machine) != 0 || pid <= 0 || l->started == 0) return false;
+    if (strcmp(machine, l->machine) != 0 || pid <= 0 || !l->knows_processes) return false;
     return tt__process_start(pid) != started;
 }
 

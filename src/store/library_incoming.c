@@ -41,7 +41,7 @@ static void name_ours(const tt_library *l, const char *key, char out[TT__FILE_NA
     char nonce[TT__NONCE_HEX + 1];
     tt__nonce(nonce);
     snprintf(out, TT__FILE_NAME_BYTES, "%s.%s.%ld.%" PRIu64 ".%s%s", key, l->machine,
-             (long)getpid(), l->started, nonce, PART);
+             (long)getpid(), tt__process_start(getpid()), nonce, PART);
 }
 
 static void journal_of(const char *part, char out[TT__FILE_NAME_BYTES]) {

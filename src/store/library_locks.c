@@ -38,7 +38,7 @@ static int folder_of(const tt_library *l) {
 
 static size_t format(const tt_library_lock *k, char text[LOCK_BYTES]) {
     int n = snprintf(text, LOCK_BYTES, "%s %s %ld %" PRIu64 " %020" PRIu64 "\n", k->nonce,
-                     k->l->machine, (long)getpid(), k->l->started, k->counter);
+                     k->l->machine, (long)getpid(), tt__process_start(getpid()), k->counter);
     return n > 0 ? (size_t)n : 0;
 }
 

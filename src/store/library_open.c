@@ -159,7 +159,7 @@ static void know_machine(tt_library *l) {
         tt__nonce(boot); /* then nobody's death can be proved */
     tt__key(boot, space, key);
     snprintf(l->machine, sizeof l->machine, "%.*s", TT__NONCE_HEX, key);
-    l->started = tt__process_start(getpid());
+    l->knows_processes = tt__process_start(getpid()) != 0;
 }
 
 static tt_status check_options(const tt_library_options *o, tt_err *err) {

@@ -77,8 +77,8 @@ struct tt_library {
     uint64_t max_bytes, reserve_bytes;
     bool no_locks;
     char machine[TT__NONCE_HEX +
-                 1];  /* boot and process namespace: where a process' number means something */
-    uint64_t started; /* of this process, in the kernel's ticks */
+                 1];      /* boot and process namespace: where a process' number means something */
+    bool knows_processes; /* /proc tells who lives */
     struct tt__seen {
         pthread_mutex_t mutex;
         tt__sighting locks[TT__SEEN_LOCKS];

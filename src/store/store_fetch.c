@@ -29,9 +29,10 @@ static tt_status give_alias(tt_store *s, const char *alias, tt_store_model *out,
     if (!alias || strcmp(out->entry.alias, alias) == 0) return TT_OK;
     tt_library_entry entry = out->entry;
     snprintf(entry.alias, sizeof entry.alias, "%s", alias);
-    if (tt_library_name(s->library, &entry, &err) != TT_OK)
-        return tt_fetch_fail(error, TT_FETCH_DISK, "the name %s cannot be kept: %s", alias,
-                             err.message);
+    tt_status status = tt_library_name(s->library, &entry, &err);
+    if (status != TT_OK)
+        return tt_fetch_fail(error, status == TT_E_IO ? TT_FETCH_DISK : TT_FETCH_REFERENCE,
+                             "the name %s cannot be kept: %s", alias, err.message);
     out->entry = entry;
     return TT_OK;
 }
@@ -44,10 +45,6 @@ static tt_status check_may_fetch(tt_store *s, const tt_reference *r,
     if (options->only_local || s->options.is_offline)
         return tt_fetch_fail(error, TT_FETCH_OFFLINE,
                              "%.300s: not here, and nothing may be fetched", r->identity);
-    if (r->type == TT_REF_HF && !*r->path)
-        return tt_fetch_fail(error, TT_FETCH_REFERENCE,
-                             "%.300s: a whole repository is not fetched; name one file of it",
-                             r->identity);
     if (tt_library_is_denied(s->library, r->identity, tt__credential(s, r), error))
         return error->err.code;
     if (reason)

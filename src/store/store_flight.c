@@ -55,7 +55,7 @@ static void count_unlocked(tt__flight *f) {
     tt_store_counts *c = &f->s->shared.counts;
     c->bytes += f->fetched_bytes;
     c->seconds += f->ms[TT_PHASE_DOWNLOAD] / 1000;
-    if (f->status == TT_OK && !f->was_here) c->fetched++;
+    if (f->is_fetched) c->fetched++;
     if (f->status != TT_OK && f->error.class_ == TT_FETCH_AUTH) {
         if (f->reference.type == TT_REF_CIVITAI && c->civitai_key != TT_KEY_ABSENT)
             c->civitai_key = TT_KEY_REFUSED;

@@ -73,6 +73,9 @@ static tt_status on_again(void *context, tt_source_file *file, tt_fetch_error *e
     return TT_OK;
 }
 
+/* Each caller has a deadline of his own; when the last has left, on_progress ends it. */
+static const int64_t LONGEST_MS = (int64_t)24 * 60 * 60 * 1000;
+
 static tt_status download(tt__flight *f, const tt_source_file *file, const tt_library_part *part,
                           tt_downloaded *out) {
     const tt_store_options *o = &f->s->options;
@@ -83,7 +86,7 @@ static tt_status download(tt__flight *f, const tt_source_file *file, const tt_li
                                    .max_bytes = tt_model_kind_max_bytes(f->kind),
                                    .reserve_bytes = o->reserve_bytes,
                                    .n_connections = o->n_connections,
-                                   .deadline_ms = tt__default_deadline_ms(TT_MODEL_CHECKPOINT),
+                                   .deadline_ms = LONGEST_MS,
                                    .progress = on_progress,
                                    .progress_context = f,
                                    .again = on_again,
@@ -128,6 +131,7 @@ static tt_status commit(tt__flight *f, const tt_library_part *part, const tt_dow
     if (tt_library_commit(f->s->library, part, &f->entry, &err) != TT_OK)
         return tt_fetch_fail(&f->error, TT_FETCH_DISK, "%s: %s", f->entry.name, err.message);
     tt_library_touch(f->s->library, got->digest);
+    f->is_fetched = true;
     tt_log_write(f->s->options.log, TT_LOG_INFO, NULL,
                  "Model fetched. model=%s mb=%llu seconds=%.1f connections=%d retries=%d",
                  f->entry.identity, (unsigned long long)got->size >> 20, got->seconds,
@@ -163,7 +167,7 @@ static tt_status try_once(tt__flight *f, const tt_source_file *file) {
 }
 
 tt_status tt__fetch_part(tt__flight *f, const tt_source_file *file) {
-    tt_library_sweep sweep;
+    tt_library_sweep sweep = {.freed_bytes = 0};
     TT_TRY(make_room(f, file->size, &sweep));
     tt_status status = try_once(f, file);
     if (status == TT_OK || f->error.class_ != TT_FETCH_DISK) return status;

@@ -67,6 +67,7 @@ typedef struct tt__flight {
     tt_library_entry entry;
     tt_library_lease *lease; /* so that nothing is evicted before its callers hold theirs */
     bool was_here;           /* somebody else had fetched it */
+    bool is_fetched;         /* by us; neither: the same bytes had another name */
     uint64_t fetched_bytes;
     double ms[TT_PHASES];
     int64_t phase_since_ms;

@@ -3,6 +3,7 @@
 #include "unit/store/library_case.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
@@ -195,6 +196,82 @@ static void many_threads_may_commit_the_same(void **state) {
     }
     assert_int_equal(lb_count(c, "v1/names"), 1);
     assert_int_equal(lb_count(c, "v1/tmp"), 0);
+    lb_end(c);
+}
+
+/* ---- dying ------------------------------------------------------------------------------------------------------- */
+
+static void commit_and_remove_until_killed(lb_case *c) {
+    tt_library *l;
+    if (tt_library_open(&c->options, &l, NULL) != TT_OK) _exit(1);
+    for (int i = 0;; i = (i + 1) % 4) {
+        static const char *const TEXTS[] = {"bytes of one", "bytes of two"};
+        char identity[32];
+        snprintf(identity, sizeof identity, "civitai:%d", 1 + i % 2);
+        tt_library_entry e = lb_entry(identity, TEXTS[i % 2]);
+        tt_reference r = lb_ref(identity);
+        tt_library_part part;
+        uint64_t freed;
+        if (tt_library_part_begin(l, identity, &part, NULL) != TT_OK) _exit(1);
+        lb_write(part.part_path, TEXTS[i % 2]);
+        if (tt_library_commit(l, &part, &e, NULL) != TT_OK) _exit(1);
+        if (i == 3) tt_library_remove(l, &r, &freed, NULL);
+    }
+}
+
+static bool is_right(void *context, const tt_library_entry *e) {
+    char bytes[64], digest[80];
+    FILE *f = fopen(e->path, "rb");
+    (void)context;
+    if (!f) fail_msg("%s: %s", e->path, strerror(errno));
+    size_t n = fread(bytes, 1, sizeof bytes, f);
+    fclose(f);
+    lb_digest(bytes, n, digest);
+    assert_string_equal(digest, e->digest);
+    assert_int_equal(n, e->size);
+    return true;
+}
+
+/* Whatever is seen afterwards, by whichever name, is what that name says. */
+static void killed_in_a_commit_nothing_wrong_is_seen(void **state) {
+    (void)state;
+    enum { N = 100, LONGEST_US = 5000 };
+    lb_case *c = lb_begin();
+    uint32_t random = 1; /* the same moments in every run, as far as a process can have them */
+    for (int i = 0; i < N; i++) {
+        pid_t child = fork();
+        if (child == 0) commit_and_remove_until_killed(c);
+        random = random * 1664525u + 1013904223u;
+        usleep(500 + (random >> 8) % LONGEST_US);
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        assert_int_equal(tt_library_list(c->l, is_right, NULL, &c->err), TT_OK);
+        tt_library_verified v;
+        assert_int_equal(tt_library_verify(c->l, NULL, NULL, NULL, &v, &c->err), TT_OK);
+        assert_int_equal(v.n_bad, 0);
+    }
+    lb_put(c, "civitai:1", "bytes of one");
+    lb_expect(c, "civitai:1", "bytes of one");
+    lb_end(c);
+}
+
+/* Between its two steps, exactly: bytes that nothing is known about are hashed before they are believed. */
+static void bytes_without_facts_are_hashed_before_they_are_believed(void **state) {
+    (void)state;
+    lb_case *c = lb_begin();
+    char facts[4200], text[80];
+    tt_library_entry e = lb_put(c, "civitai:1", "one"), found;
+    snprintf(facts, sizeof facts, "%s.json", e.path);
+    assert_int_equal(unlink(facts), 0);
+    assert_int_equal(lb_find(c, "civitai:1", &found), TT_E_FORMAT);
+    snprintf(text, sizeof text, "sha256:%s", e.digest);
+    tt_reference r = lb_ref(text);
+    tt_library_verified v;
+    assert_int_equal(tt_library_verify(c->l, &r, NULL, NULL, &v, &c->err), TT_OK);
+    lb_expect(c, "civitai:1", "one");
+    assert_int_equal(unlink(facts), 0);
+    lb_put(c, "civitai:1", "one"); /* or replaced by the next commit */
+    lb_expect(c, "civitai:1", "one");
     lb_end(c);
 }
 
@@ -500,6 +577,8 @@ int main(void) {
         cmocka_unit_test(nonsense_in_a_lock_is_watched_like_any_other),
         cmocka_unit_test(of_many_threads_one_has_it),
         cmocka_unit_test(many_threads_may_commit_the_same),
+        cmocka_unit_test(killed_in_a_commit_nothing_wrong_is_seen),
+        cmocka_unit_test(bytes_without_facts_are_hashed_before_they_are_believed),
         cmocka_unit_test(a_part_that_was_left_is_taken_over),
         cmocka_unit_test(the_part_of_a_dead_process_is_taken_over),
         cmocka_unit_test(the_part_of_another_machine_is_copied),
