@@ -37,7 +37,8 @@ static void carve(norm_job *job, void *memory) {
     int64_t nc = job->x->n * job->x->c;
     job->mean = memory;
     job->variance = job->mean + nc;
-    job->scale = (float *)(job->variance + nc);
+    void *floats = job->variance + nc;
+    job->scale = floats;
     job->offset = job->scale + nc;
     job->partial = job->offset + nc;
 }

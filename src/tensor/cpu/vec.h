@@ -48,7 +48,7 @@ INLINE vf vf_select(vi mask, vf a, vf b) {
 
 /* v with lanes from n on replaced by x. */
 INLINE vf vf_first(vf v, int64_t n, float x) {
-    vi lane;
+    vi lane = {0};
     for (int i = 0; i < VL; i++) lane[i] = i;
     return vf_select(lane < (int32_t)n, v, vf_all(x));
 }
