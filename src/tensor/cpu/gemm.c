@@ -21,13 +21,13 @@
 #include "tensor/cpu/cpu.h"
 
 enum {
-    MOST_STRIP_BYTES =
-        32 << 20, /* packed inputs at once, by many threads: little beside the activations */
-    MIN_TILES =
-        32, /* positions / 16 that share a pass over the weights, if that many there are: 512 uses of each */
+    /* Packed inputs at once, of many threads: little beside the activations. */
+    MOST_STRIP_BYTES = 32 << 20,
+    /* Tiles of positions that share a pass over the weights, if so many there are: 512 uses of each weight. */
+    MIN_TILES = 32,
     MAX_TILES = 256,
-    MIN_STEPS =
-        20, /* instructions between keeping sums and loading them again, which take four times 60 cycles */
+    /* Steps between keeping sums and loading them again, which takes as long as four of them. */
+    MIN_STEPS = 20,
 };
 
 const tt_gemm_kernels *tt__gemm_kernels(const tt_cpu_features *features) {
@@ -181,7 +181,7 @@ static int64_t set_strips(layer *l, int64_t bytes_per_row) {
     int64_t rows = at_most(sharing * l->l2_bytes / 2, MOST_STRIP_BYTES) / bytes_per_row;
     int64_t lines = (rows - l->kernel) / l->stride + 1;
     lines = at_least(lines, ceil_div(MIN_TILES, l->tiles_per_line));
-    int64_t all = l->is_private ? each + 1 : l->lines;
+    int64_t all = l->is_private ? ceil_div(l->lines, l->threads) : l->lines;
     l->lines_per_strip = ceil_div(all, ceil_div(all, lines));
     rows = most_rows(l, l->lines_per_strip);
     /* The last tile reads on beyond the last row. */
