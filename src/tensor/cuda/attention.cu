@@ -1,9 +1,8 @@
 /* Attention without a score matrix (Dao 2023, "FlashAttention-2"), in bf16 on the tensor cores that every GPU since Ampere has
  * (mma.m16n8k16).
  *
- * A block takes 128 queries of one head and walks the keys in tiles of 64. While one tile is worked on, cp.async brings the next.
- * A warp works on 32 queries where registers allow it (heads up to 64), else 16: each piece of a key that it reads from shared memory,
- * whose speed is the limit, then serves two products. Scores never leave the registers: the accumulators of q k^T are, rounded to bf16, already in the layout that
+ * A block takes 128 queries of one head, 16 per warp, and walks the keys in tiles of 64. While one tile is worked on, cp.async
+ * brings the next. Scores never leave the registers: the accumulators of q k^T are, rounded to bf16, already in the layout that
  * the product with v reads. The running maximum and sum of each row (f32) rescale what was summed so far.
  *
  * Tiles lie in shared memory in rows of D values; the 16-byte pieces of a row are permuted by the row's number, so that neither
@@ -12,16 +11,12 @@
 
 namespace {
 
-constexpr int QUERIES = 128, KEYS = 64; /* of a block; of a tile */
-constexpr int PIECE = 8;                /* values in 16 bytes */
-constexpr int STRIP = 16;               /* queries of one mma */
+constexpr int WARPS = 8, BLOCK = WARPS * WARP;
+constexpr int QUERIES = WARPS * 16, KEYS = 64; /* of a block; of a tile */
+constexpr int PIECE = 8;                       /* values in 16 bytes */
 constexpr float LOG2_E = 1.4426950408889634f;
 
 using bf16 = __nv_bfloat16;
-
-/* Strips of a warp, and threads of a block. */
-template <int D> constexpr int STRIPS = D <= 64 ? 2 : 1;
-template <int D> constexpr int BLOCK = QUERIES / STRIP / STRIPS<D> *WARP;
 
 /* ---- one line of assembly each ---------------------------------------------------------------------- */
 
@@ -87,7 +82,7 @@ __device__ void fetch(bf16 *tile, const bf16 *head, int64_t stride, int64_t firs
                       int64_t head_dim) {
     constexpr int PIECES = D / PIECE;
 #pragma unroll
-    for (int i = threadIdx.x; i < ROWS * PIECES; i += BLOCK<D>) {
+    for (int i = threadIdx.x; i < ROWS * PIECES; i += BLOCK) {
         const int row = i / PIECES, piece = i % PIECES;
         const bool there = first + row < limit && piece * PIECE < head_dim;
         copy_async(piece_of<D>(tile, row, piece),
@@ -104,16 +99,10 @@ struct Rows { /* of 16 queries: a thread has parts of rows lane / 4 and lane / 4
     float largest[2], sum[2]; /* in powers of two: of scores times scale */
 };
 
-using Scores = float[KEYS / 8][4];
-
-template <int D>
-__device__ void scores(const Rows<D> (&r)[STRIPS<D>], bf16 *keys, Scores (&s)[STRIPS<D>]) {
+template <int D> __device__ void scores(const Rows<D> &r, bf16 *keys, float (&s)[KEYS / 8][4]) {
     const int lane = threadIdx.x % WARP, matrix = lane / 8;
 #pragma unroll
-    for (int strip = 0; strip < STRIPS<D>; strip++)
-#pragma unroll
-        for (int i = 0; i < KEYS / 8; i++)
-            s[strip][i][0] = s[strip][i][1] = s[strip][i][2] = s[strip][i][3] = 0;
+    for (int i = 0; i < KEYS / 8; i++) s[i][0] = s[i][1] = s[i][2] = s[i][3] = 0;
 #pragma unroll
     for (int step = 0; step < D / 16; step++)
 #pragma unroll
@@ -121,11 +110,8 @@ __device__ void scores(const Rows<D> (&r)[STRIPS<D>], bf16 *keys, Scores (&s)[ST
             uint32_t b[4];
             load_matrices(
                 b, piece_of<D>(keys, pair * 16 + matrix / 2 * 8 + lane % 8, step * 2 + matrix % 2));
-#pragma unroll
-            for (int strip = 0; strip < STRIPS<D>; strip++) {
-                multiply_add(s[strip][2 * pair], r[strip].q[step], b[0], b[1]);
-                multiply_add(s[strip][2 * pair + 1], r[strip].q[step], b[2], b[3]);
-            }
+            multiply_add(s[2 * pair], r.q[step], b[0], b[1]);
+            multiply_add(s[2 * pair + 1], r.q[step], b[2], b[3]);
         }
 }
 
@@ -173,28 +159,21 @@ template <int D> __device__ void soften(Rows<D> &r, float (&s)[KEYS / 8][4], flo
 }
 
 template <int D>
-__device__ void add_values(Rows<D> (&r)[STRIPS<D>], const Scores (&p)[STRIPS<D>], bf16 *values) {
+__device__ void add_values(Rows<D> &r, const float (&p)[KEYS / 8][4], bf16 *values) {
     const int lane = threadIdx.x % WARP, matrix = lane / 8;
 #pragma unroll
     for (int step = 0; step < KEYS / 16; step++) {
-        uint32_t a[STRIPS<D>][4];
-#pragma unroll
-        for (int strip = 0; strip < STRIPS<D>; strip++)
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const float *from = &p[strip][2 * step + i / 2][i % 2 * 2];
-                a[strip][i] = two_bf16(from[0], from[1]);
-            }
+        const uint32_t a[4] = {two_bf16(p[2 * step][0], p[2 * step][1]),
+                               two_bf16(p[2 * step][2], p[2 * step][3]),
+                               two_bf16(p[2 * step + 1][0], p[2 * step + 1][1]),
+                               two_bf16(p[2 * step + 1][2], p[2 * step + 1][3])};
 #pragma unroll
         for (int pair = 0; pair < D / 16; pair++) {
             uint32_t b[4];
             load_transposed(b, piece_of<D>(values, step * 16 + matrix % 2 * 8 + lane % 8,
                                            pair * 2 + matrix / 2));
-#pragma unroll
-            for (int strip = 0; strip < STRIPS<D>; strip++) {
-                multiply_add(r[strip].out[2 * pair], a[strip], b[0], b[1]);
-                multiply_add(r[strip].out[2 * pair + 1], a[strip], b[2], b[3]);
-            }
+            multiply_add(r.out[2 * pair], a, b[0], b[1]);
+            multiply_add(r.out[2 * pair + 1], a, b[2], b[3]);
         }
     }
 }
@@ -222,11 +201,11 @@ __device__ void write_out(Rows<D> &r, const tt_cuda_flash &f, bf16 *head, int64_
 
 template <int D> constexpr int SHARED_BYTES = (QUERIES + 4 * KEYS) * D *(int)sizeof(bf16);
 
-template <int D> __device__ void begin_rows(Rows<D> &r, bf16 *queries, int first) {
-    const int lane = threadIdx.x % WARP;
+template <int D> __device__ void begin_rows(Rows<D> &r, bf16 *queries) {
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
 #pragma unroll
     for (int step = 0; step < D / 16; step++)
-        load_matrices(r.q[step], piece_of<D>(queries, first + lane % 16, step * 2 + lane / 16));
+        load_matrices(r.q[step], piece_of<D>(queries, warp * 16 + lane % 16, step * 2 + lane / 16));
 #pragma unroll
     for (int i = 0; i < D / 8; i++) r.out[i][0] = r.out[i][1] = r.out[i][2] = r.out[i][3] = 0;
     r.largest[0] = r.largest[1] = -INFINITY;
@@ -234,7 +213,7 @@ template <int D> __device__ void begin_rows(Rows<D> &r, bf16 *queries, int first
 }
 
 template <int D>
-__global__ void __launch_bounds__(BLOCK<D>, D <= 64 ? 2 : 1)
+__global__ void __launch_bounds__(BLOCK, D == 64 ? 2 : 1)
     flash_kernel(tt_cuda_flash f, float scale) {
     extern __shared__ __align__(128) bf16 shared[];
     constexpr int TILE = KEYS * D;
@@ -245,10 +224,10 @@ __global__ void __launch_bounds__(BLOCK<D>, D <= 64 ? 2 : 1)
     const bf16 *q = (const bf16 *)f.q + n * f.queries * f.q_stride + offset;
     const bf16 *k = (const bf16 *)f.k + n * f.keys * f.k_stride + offset;
     const bf16 *v = (const bf16 *)f.v + n * f.keys * f.v_stride + offset;
-    const int row = threadIdx.x / WARP * STRIP * STRIPS<D>; /* this warp's first, of the block's */
+    const int64_t mine = first + threadIdx.x / WARP * 16; /* this warp's first query */
     const int64_t seen = f.causal && first + QUERIES < f.keys ? first + QUERIES : f.keys;
     const int tiles = (int)((seen + KEYS - 1) / KEYS);
-    Rows<D> r[STRIPS<D>];
+    Rows<D> r;
 
     fetch<D, QUERIES>(queries, q, f.q_stride, first, f.queries, f.head_dim);
     fetch<D, KEYS>(keys, k, f.k_stride, 0, f.keys, f.head_dim);
@@ -263,25 +242,16 @@ __global__ void __launch_bounds__(BLOCK<D>, D <= 64 ? 2 : 1)
         commit();
         wait<1>();
         __syncthreads();
-        Scores s[STRIPS<D>];
-        if (t == 0)
-#pragma unroll
-            for (int i = 0; i < STRIPS<D>; i++) begin_rows<D>(r[i], queries, row + i * STRIP);
+        if (t == 0) begin_rows<D>(r, queries);
+        float s[KEYS / 8][4];
         scores<D>(r, keys + t % 2 * TILE, s);
-#pragma unroll
-        for (int i = 0; i < STRIPS<D>; i++) {
-            const int64_t mine = first + row + i * STRIP;
-            if (next > f.keys || (f.causal && next > mine))
-                mask(s[i], next - KEYS, mine, f.keys, f.causal);
-            soften<D>(r[i], s[i], scale);
-        }
+        if (next > f.keys || (f.causal && next > mine))
+            mask(s, next - KEYS, mine, f.keys, f.causal);
+        soften<D>(r, s, scale);
         add_values<D>(r, s, values + t % 2 * TILE);
         __syncthreads(); /* the next round overwrites this tile */
     }
-#pragma unroll
-    for (int i = 0; i < STRIPS<D>; i++)
-        write_out<D>(r[i], f, (bf16 *)f.y + n * f.queries * f.y_stride + offset,
-                     first + row + i * STRIP);
+    write_out<D>(r, f, (bf16 *)f.y + n * f.queries * f.y_stride + offset, mine);
 }
 
 template <int D> int launch(const tt_cuda_flash *f, tt_cuda_stream stream) {
@@ -290,7 +260,7 @@ template <int D> int launch(const tt_cuda_flash *f, tt_cuda_stream stream) {
     if (status != cudaSuccess) return (int)status;
     const dim3 grid((unsigned)ceil_div(f->queries, QUERIES), (unsigned)f->heads, (unsigned)f->n);
     const float scale = LOG2_E / sqrtf((float)f->head_dim);
-    flash_kernel<D><<<grid, BLOCK<D>, SHARED_BYTES<D>, stream>>>(*f, scale);
+    flash_kernel<D><<<grid, BLOCK, SHARED_BYTES<D>, stream>>>(*f, scale);
     return (int)cudaGetLastError();
 }
 
