@@ -8,25 +8,15 @@
 #include "tensor/cpu/gemm.h"
 #include "tensor/cpu/vec.h"
 
-/* e^x, relative error below 1e-5: the result is rounded to bf16 soon. */
-INLINE vf gemm_exp(vf x) {
-    const float log2e = 1.44269504f, end = 126.0f;
-    return vf_exp2_bf16(vf_min(vf_all(end), x * log2e)); /* in this order a NaN comes through */
-}
-
-INLINE vf gemm_sigmoid(vf x) {
-    return vf_reciprocal(1.0f + gemm_exp(-x));
-}
-
 /* erfc(z) for z >= 0 by Abramowitz and Stegun 7.1.26, a polynomial in t = 1 / (1 + p z) times e^-z^2: absolute error below
- * 1.5e-7, and the exponential's. */
+ * 1.5e-7. */
 INLINE vf gemm_erfc_positive(vf z) {
     vf t = vf_reciprocal(1.0f + 0.3275911f * z);
     vf p = t * 1.061405429f - 1.453152027f;
     p = p * t + 1.421413741f;
     p = p * t - 0.284496736f;
     p = p * t + 0.254829592f;
-    return p * t * gemm_exp(-z * z);
+    return p * t * vf_exp(-z * z);
 }
 
 /* x Phi(x): with q = |x| erfc(|x| / sqrt 2) / 2 it is x - q above zero and -q below, no cancellation on either side. Beyond
@@ -41,15 +31,15 @@ INLINE vf gemm_gelu(vf x) {
 /* tanh written as a sigmoid: (1 + tanh u) / 2 = sigmoid(2 u). */
 INLINE vf gemm_gelu_tanh(vf x) {
     const float root = (float)(M_2_SQRTPI * M_SQRT1_2), cubic = 0.044715f;
-    return x * gemm_sigmoid(2.0f * root * (x + cubic * x * x * x));
+    return x * vf_sigmoid(2.0f * root * (x + cubic * x * x * x));
 }
 
 INLINE vf gemm_activated(tt_activation act, vf v) {
     switch (act) {
     case TT_ACT_SILU:
-        return v * gemm_sigmoid(v);
+        return v * vf_sigmoid(v);
     case TT_ACT_QUICK_GELU:
-        return v * gemm_sigmoid(v * 1.702f);
+        return v * vf_sigmoid(v * 1.702f);
     case TT_ACT_GELU:
         return gemm_gelu(v);
     case TT_ACT_GELU_TANH:
