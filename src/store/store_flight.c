@@ -8,7 +8,12 @@
 #include "base/clock.h"
 #include "store/store_parts.h"
 
-enum { TELL_MS = 250 };
+enum {
+    TELL_MS = 250,
+    /* Another process is fetching it, and lives: after so much of the time, fetch as well. Bandwidth is cheaper than a
+     * deadline that is missed because somebody else's connection is slow. */
+    PATIENCE_PART = 3,
+};
 
 /* ---- the thread's side ------------------------------------------------------------------------------------------- */
 
@@ -45,6 +50,13 @@ bool tt__flight_is_unwanted(tt__flight *f) {
     bool is_unwanted = f->n_waiters == 0;
     pthread_mutex_unlock(&f->s->shared.mutex);
     return is_unwanted || is_stopped(f->s);
+}
+
+bool tt__flight_is_patient(tt__flight *f) {
+    pthread_mutex_lock(&f->s->shared.mutex);
+    bool is_patient = tt_clock_ms() < f->patience_end_ms;
+    pthread_mutex_unlock(&f->s->shared.mutex);
+    return is_patient;
 }
 
 tt_status tt__flight_cancelled(tt__flight *f) {
@@ -99,6 +111,12 @@ static tt__flight *start_unlocked(tt_store *s, const tt_reference *r, tt_model_k
     f->next = s->shared.flights;
     s->shared.flights = f;
     return f;
+}
+
+static void join_unlocked(tt__flight *f, int64_t deadline_ms) {
+    int64_t end = tt_clock_ms() + deadline_ms / PATIENCE_PART;
+    f->n_waiters++;
+    if (f->patience_end_ms < end) f->patience_end_ms = end;
 }
 
 static void unlink_unlocked(tt__flight **list, const tt__flight *f) {
@@ -203,7 +221,7 @@ tt_status tt__flight_take(tt_store *s, const tt_reference *r, const tt_store_fet
         return tt_fetch_fail(error, TT_FETCH_INTERNAL, "%.300s: cannot start a thread for it",
                              r->identity);
     }
-    w.f->n_waiters++;
+    join_unlocked(w.f, deadline_ms);
     tt_status status = wait_for(&w, error);
     pthread_mutex_unlock(&s->shared.mutex);
     if (status == TT_OK) copy_result(w.f, out);

@@ -74,6 +74,8 @@ typedef struct tt__flight {
 
     /* Under shared.mutex: */
     int n_waiters;
+    int64_t
+        patience_end_ms; /* so long another process may be waited for: the most patient caller's */
     bool is_done;
     tt_store_phase phase;
     char name[TT_MODEL_NAME_BYTES];
@@ -105,6 +107,7 @@ void tt__flights_reap(tt_store *s, bool must_wait);
 void tt__flight_phase(tt__flight *f, tt_store_phase phase);
 void tt__flight_name(tt__flight *f, const char *name);
 void tt__flight_download(tt__flight *f, const tt_download_progress *p);
+bool tt__flight_is_patient(tt__flight *f);
 bool tt__flight_is_unwanted(tt__flight *f); /* nobody waits, or everything stops */
 tt_status tt__flight_cancelled(tt__flight *f);
 

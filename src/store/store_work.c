@@ -13,8 +13,6 @@ enum {
     CHECKPOINT_MS = 15 * MINUTE_MS,
     OTHER_MS = 2 * MINUTE_MS,
     RESOLVE_MS = 90 * SECOND_MS, /* a service that answers at the third try, a minute later */
-    /* Another process is fetching it, alive: after so much of the time, fetch as well. */
-    WAIT_PART = 3,
     POLL_MIN_MS = 250,
     POLL_MAX_MS = 2000,
     NAP_MS = 50,
@@ -57,10 +55,9 @@ static tt_status look_again(tt__flight *f) {
 /* Until the lock is ours, or it is here (then TT_OK and was_here), or we have waited long enough. */
 static tt_status wait_for_lock(tt__flight *f, tt__locked *locked) {
     tt_backoff backoff;
-    int64_t end = tt_clock_ms() + tt__default_deadline_ms(f->kind) / WAIT_PART;
     tt_backoff_init(&backoff, POLL_MIN_MS, POLL_MAX_MS, (uint64_t)tt_clock_us());
     while (!tt_library_lock_try(f->s->library, f->reference.identity, &locked->lock)) {
-        if (tt_clock_ms() >= end) break;
+        if (!tt__flight_is_patient(f)) break;
         if (!nap(f, tt_backoff_next_ms(&backoff))) return tt__flight_cancelled(f);
         if (look_again(f) == TT_OK) return TT_OK;
     }

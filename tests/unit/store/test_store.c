@@ -545,7 +545,8 @@ static void watch_once(st_case *c) {
 static void child_fetches(st_case *c) {
     tt_store *s;
     tt_store_model m;
-    tt_store_fetch_options options = {.kind = TT_MODEL_LORA};
+    enum { PATIENT_MS = 30 * 60 * 1000 };
+    tt_store_fetch_options options = {.kind = TT_MODEL_LORA, .deadline_ms = PATIENT_MS};
     bool is_good = tt_store_open(&c->options, &s, NULL) == TT_OK &&
                    tt_store_fetch(s, c->pinned, &options, &m, NULL) == TT_OK;
     if (is_good) {
