@@ -116,11 +116,21 @@ int tt__help(void) {
     static const char text[] =
         "Tintype makes SDXL pictures.\n"
         "\n"
+        "Pictures\n"
         "  tintype run        one job to picture files\n"
         "  tintype serve      RunPod's endpoint API on this machine, with a page to try it\n"
         "  tintype worker     jobs from RunPod's platform\n"
-        "  tintype dev        compiles and runs a handler in C whenever it is saved\n"
         "  tintype schema     the JSON schema of a job\n"
+        "\n"
+        "Models\n"
+        "  tintype pull       fetches from CivitAI, Hugging Face, S3 or any URL\n"
+        "  tintype models     those that are here; show tells all of one\n"
+        "  tintype rm         takes away; pin and unpin say what stays, gc makes room\n"
+        "  tintype verify     compares models with their digests\n"
+        "  tintype backup     their names and sources as one file; restore reads it\n"
+        "\n"
+        "Further\n"
+        "  tintype dev        compiles and runs a handler in C whenever it is saved\n"
         "  tintype version    the version\n"
         "  tintype help       this text; \"tintype help serve\" tells every option of serve\n"
         "\n"
@@ -130,6 +140,7 @@ int tt__help(void) {
         "  tintype run --prompt \"a lighthouse on the sea at sunset\"\n"
         "  tintype run --model sd_xl_base_1.0.safetensors --prompt \"...\" --count 4 --out "
         "boats.webp\n"
+        "  tintype pull civitai:128078\n"
         "  tintype serve --port 8000\n";
     return tt__print(text, sizeof text - 1);
 }

@@ -8,7 +8,9 @@
 
 #include "app/show.h"
 #include "base/nearest.h"
+#include "cmd/presets.h"
 #include "cmd/run.h"
+#include "cmd/store_commands.h"
 #include "cmd/waiting.h"
 #include "tintype/engine.h"
 
@@ -35,9 +37,22 @@ static int schema_help(bool is_all) {
 }
 
 static const command COMMANDS[] = {
-    {"run", tt__run, tt__run_help},          {"serve", tt__serve, tt__serve_help},
-    {"worker", tt__worker, tt__worker_help}, {"dev", tt__dev, tt__dev_help},
+    {"run", tt__run, tt__run_help},
+    {"serve", tt__serve, tt__serve_help},
+    {"worker", tt__worker, tt__worker_help},
+    {"dev", tt__dev, tt__dev_help},
     {"schema", schema, schema_help},
+    {"presets", tt__presets, tt__presets_help},
+    {"pull", tt__pull, tt__pull_help},
+    {"models", tt__models, tt__models_help},
+    {"show", tt__show, tt__show_help},
+    {"rm", tt__rm, tt__rm_help},
+    {"pin", tt__pin, tt__pin_help},
+    {"unpin", tt__unpin, tt__pin_help},
+    {"gc", tt__gc, tt__gc_help},
+    {"verify", tt__verify, tt__verify_help},
+    {"backup", tt__backup, tt__backup_help},
+    {"restore", tt__restore, tt__backup_help},
 };
 enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
 
