@@ -729,14 +729,13 @@ static void scratch_refuses_what_was_not_planned(void **state) {
     close_bench(&b);
 }
 
-static void failed_allocations_are_errors_not_crashes(void **state) {
-    (void)state;
+static void fail_each_allocation(tt_backend_kind kind) {
     float data[64] = {0};
     for (int n = 0; n < 12; n++) {
         tt_ops *ops = NULL;
         tt_weight *w = NULL;
         tt_err err;
-        const tt_ops_options options = {TT_BACKEND_CPU, TT_F32, 1};
+        const tt_ops_options options = {kind, TT_F32, 1};
         tt_alloc_fail_after(n);
         if (tt_ops_open(&options, &ops, &err) == TT_OK) {
             if (tt_weight_linear(ops, data, data, 4, 4, &w, &err) != TT_OK) assert_null(w);
@@ -747,6 +746,17 @@ static void failed_allocations_are_errors_not_crashes(void **state) {
         tt_alloc_fail_after(-1);
         tt_ops_close(ops);
     }
+}
+
+static void failed_allocations_are_errors_not_crashes(void **state) {
+    (void)state;
+    fail_each_allocation(TT_BACKEND_CPU);
+}
+
+static void cuda_failed_allocations_are_errors_not_crashes(void **state) {
+    (void)state;
+    if (!tt_has_cuda()) skip();
+    fail_each_allocation(TT_BACKEND_CUDA);
 }
 
 /* An argument chooses cases by a pattern, as in "cuda_*". */
@@ -790,6 +800,7 @@ int main(int argc, char **argv) {
         {"cuda_results_do_not_change_from_run_to_run", on_a_gpu, NULL, NULL, &repetition},
         cmocka_unit_test(cuda_measures_its_own_time),
         cmocka_unit_test(cuda_gives_all_memory_back),
+        cmocka_unit_test(cuda_failed_allocations_are_errors_not_crashes),
         cmocka_unit_test(cuda_says_why_it_cannot_be_opened),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
