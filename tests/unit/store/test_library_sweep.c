@@ -111,10 +111,11 @@ static void the_lock_of_a_dead_process_is_taken_at_once(void **state) {
 
 static void nonsense_in_a_lock_is_watched_like_any_other(void **state) {
     (void)state;
-    static const char *const TEXTS[] = {
-        "", "x", "0 0 0 0 0", "aaaaaaaaaaaaaaaa bbbbbbbbbbbbbbbb 99999999999999999999 1 1",
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-        "aaaaaaaaaaaaaaaa"};
+    char longer[300];
+    memset(longer, 'a', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    const char *const TEXTS[] = {
+        "", "x", "0 0 0 0 0", "aaaaaaaaaaaaaaaa bbbbbbbbbbbbbbbb 99999999999999999999 1 1", longer};
     lb_case *c = lb_begin();
     tt_library_lock *lock;
     char path[4096], key[80];
@@ -553,6 +554,7 @@ static void a_read_only_mount_serves_and_says_why(void **state) {
         lb_open(c);
         lb_end(c);
         skip();
+        return; /* for analysers */
     }
     assert_int_equal(mount(NULL, c->root, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), 0);
     lb_open(c);
