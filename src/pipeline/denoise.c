@@ -62,11 +62,12 @@ static tt_status predict(void *context, const float *input, float timestep, floa
 
 tt_status tt__report_progress(tt_generation *g, int step, const float *x0, tt_err *err) {
     const tt_request *r = g->request;
+    int of_all = g->steps_before + step;
     g->step = step;
     if (!r->progress) return TT_OK;
     tt_progress p = {.picture = g->picture,
                      .n_pictures = r->count,
-                     .step = step,
+                     .step = of_all,
                      .n_steps = g->result->steps,
                      .elapsed_ms = (double)(tt_clock_us() - g->start_us) / 1000};
     if (x0 && g->preview) {
@@ -76,7 +77,7 @@ tt_status tt__report_progress(tt_generation *g, int step, const float *x0, tt_er
         p.preview_height = g->preview_height;
     }
     if (r->progress(r->progress_context, &p)) return TT_OK;
-    return tt_fail(err, TT_E_CANCELLED, "cancelled after step %d of %d", step, g->result->steps);
+    return tt_fail(err, TT_E_CANCELLED, "cancelled after step %d of %d", of_all, g->result->steps);
 }
 
 static tt_status step_done(void *context, int step, const float *x0, tt_err *err) {
@@ -98,7 +99,8 @@ tt_status tt__denoise(tt_generation *g, tt_noise *noise, tt_err *err) {
                                   .step_done = step_done};
     g->call = 0;
     tt__start(g, noise);
-    TT_TRY(tt__report_progress(g, 0, NULL, err));
+    g->step = 0;
+    if (g->steps_before == 0) TT_TRY(tt__report_progress(g, 0, NULL, err));
     TT_TRY(tt_sampler_run(g->sampler, g->latents, &denoiser, noise, err));
     if (tt__all_finite(g->latents, g->n_values)) return TT_OK;
     return tt_fail(

@@ -1,5 +1,8 @@
 /* One request: check, put adapters on the model, encode texts, prepare and rehearse, then per picture denoise and decode.
  *
+ * A request is a list of passes over each picture, as a rule of one: hires.c adds a larger one. Each has sizes, a sampler
+ * and buffers of its own; texts and memory are planned for all of them before the first step.
+ *
  * Texts come before the rehearsal of the UNet because how many chunks they have decides how much it looks at.
  *
  * Pictures are made one after the other, each with a generator of its own: a picture never depends on its
@@ -15,29 +18,22 @@ static double ms_since(int64_t start_us) {
     return (double)(tt_clock_us() - start_us) / 1000;
 }
 
-/* How many rows the UNet is asked for, and in how many steps only for one. */
+/* How many rows the UNet is asked for, and in how many steps only for one: counted over all passes. */
 static void choose_rows(tt_generation *g) {
-    int steps = tt_sampler_steps(g->sampler), guided = 0;
-    for (int i = 0; i < steps; i++) guided += tt__step_is_guided(g, i);
-    g->always_both = tt_sampler_needs_both(g->sampler);
-    g->n_rows = guided > 0 || g->always_both ? 2 : 1;
-    g->result->unguided_steps = steps - guided;
-    g->result->steps = g->result->base_steps = steps;
-}
-
-static tt_status make_sampler(tt_generation *g, tt_err *err) {
-    tt_sampler_options options;
-    TT_TRY(tt__resolve_sampler(g->engine, g->request, &options, err));
-    options.n_values = g->n_values;
-    TT_TRY(tt_sampler_new(&options, &g->sampler, err));
-    choose_rows(g);
-    g->result->sampler = tt_sampler_name(g->sampler);
-    g->result->schedule = tt_sampler_schedule(g->sampler);
-    tt_sample_label(g->result->sampler, g->result->schedule, g->result->sampler_label);
-    g->result->prediction = g->engine->info.prediction;
-    g->result->compat = tt_sample_compat_of(g->manner.compat)->name;
-    g->result->noise = tt_noise_kind_name(g->manner.noise);
-    return TT_OK;
+    tt_result *result = g->result;
+    int64_t n_rows = 1;
+    for (tt_generation *p = g; p; p = p->next) {
+        int steps = tt_sampler_steps(p->sampler), guided = 0;
+        for (int i = 0; i < steps; i++) guided += tt__step_is_guided(p, i);
+        p->always_both = tt_sampler_needs_both(p->sampler);
+        if (guided > 0 || p->always_both) n_rows = 2;
+        p->steps_before = result->steps;
+        result->steps += steps;
+        result->unguided_steps += steps - guided;
+    }
+    for (tt_generation *p = g; p; p = p->next) p->n_rows = n_rows;
+    result->base_steps = result->steps;
+    if (g->next) result->hires_steps = tt_sampler_steps(g->next->sampler);
 }
 
 static tt_status find_sizes(tt_generation *g, tt_err *err) {
@@ -50,6 +46,31 @@ static tt_status find_sizes(tt_generation *g, tt_err *err) {
     g->latent_h = r->height / factor;
     g->latent_w = r->width / factor;
     g->n_values = g->channels * g->latent_h * g->latent_w;
+    return TT_OK;
+}
+
+static tt_status make_sampler(tt_generation *p, tt_err *err) {
+    tt_sampler_options options;
+    TT_TRY(tt__resolve_sampler(p->engine, p->request, &options, err));
+    options.n_values = p->n_values;
+    if (p->request->image || p->is_after) options.strength = p->request->strength;
+    tt_status status = tt_sampler_new(&options, &p->sampler, err);
+    if (status == TT_OK || !p->is_after) return status;
+    return tt_fail_prefix(err, status, "second pass");
+}
+
+static tt_status make_samplers(tt_generation *g, tt_err *err) {
+    for (tt_generation *p = g; p; p = p->next) {
+        TT_TRY(find_sizes(p, err));
+        TT_TRY(make_sampler(p, err));
+    }
+    choose_rows(g);
+    g->result->sampler = tt_sampler_name(g->sampler);
+    g->result->schedule = tt_sampler_schedule(g->sampler);
+    tt_sample_label(g->result->sampler, g->result->schedule, g->result->sampler_label);
+    g->result->prediction = g->engine->info.prediction;
+    g->result->compat = tt_sample_compat_of(g->manner.compat)->name;
+    g->result->noise = tt_noise_kind_name(g->manner.noise);
     return TT_OK;
 }
 
@@ -79,6 +100,8 @@ static tt_status allocate(tt_generation *g, tt_err *err) {
 }
 
 static void release(tt_generation *g) {
+    if (g->next) release(g->next);
+    tt_free(g->next);
     tt_sampler_free(g->sampler);
     tt_free(g->context);
     tt_free(g->pooled);
@@ -88,7 +111,7 @@ static void release(tt_generation *g) {
     tt_free(g->decoded);
     tt_free(g->preview);
     tt__release_start(g);
-    tt__words_release(&g->words);
+    if (!g->is_after) tt__words_release(&g->words); /* those of later passes are the first's */
 }
 
 /* What is kept for the next request, within its limits. */
@@ -119,8 +142,8 @@ static void set_condition(tt_generation *g) {
     memcpy(g->condition.size_ids, ids, sizeof ids);
 }
 
-/* One pass of the UNet without arithmetic, for `rows` of [negative, positive]. */
-static tt_status rehearse_unet(tt_generation *g, int64_t rows, tt_err *err) {
+/* One call of the UNet without arithmetic, for `rows` of [negative, positive]. */
+static tt_status rehearse_rows(tt_generation *g, int64_t rows, tt_err *err) {
     tt_unet *unet = g->engine->unet;
     g->condition.n = rows;
     TT_TRY(tt_unet_begin(unet, &g->condition, err));
@@ -128,43 +151,65 @@ static tt_status rehearse_unet(tt_generation *g, int64_t rows, tt_err *err) {
     return TT_OK;
 }
 
+static tt_status rehearse_unet(tt_generation *p, tt_err *err) {
+    bool has_unguided = p->n_rows == 2 && p->result->unguided_steps > 0 && !p->always_both;
+    if (has_unguided) TT_TRY(rehearse_rows(p, 1, err));
+    TT_TRY(rehearse_rows(p, p->n_rows, err));
+    return tt__preview_rehearse(p, err);
+}
+
+static tt_status rehearse_vae(tt_generation *p, tt_err *err) {
+    if (!tt__is_decoded(p)) return TT_OK;
+    return tt__vae_pass(p, p->engine->vae, p->unet_in, p->decoded, err);
+}
+
 /* The rest of the request without arithmetic: describes every primitive and sizes the scratch block. Those of the UNet are
  * compiled here, for the denoise loop; the VAE's when it runs, so that nobody waits for them before the first step. */
 static tt_status rehearse(tt_generation *g, tt_err *err) {
     tt_engine *e = g->engine;
     tt_ops_plan_begin(e->ops);
-    if (g->n_rows == 2 && g->result->unguided_steps > 0 && !g->always_both)
-        TT_TRY(rehearse_unet(g, 1, err));
-    TT_TRY(rehearse_unet(g, g->n_rows, err));
-    TT_TRY(tt__preview_rehearse(g, err));
+    for (tt_generation *p = g; p; p = p->next) TT_TRY(rehearse_unet(p, err));
     TT_TRY(tt_ops_prepare(e->ops, err));
     if (e->vae_ops != e->ops) {
         TT_TRY(tt_ops_plan_end(e->ops, err));
         tt_ops_plan_begin(e->vae_ops);
     }
-    TT_TRY(tt__vae_pass(g, e->vae, g->unet_in, g->decoded, err));
+    for (tt_generation *p = g; p; p = p->next) TT_TRY(rehearse_vae(p, err));
     return tt_ops_plan_end(e->vae_ops, err);
+}
+
+/* Tiles are assembled outside of scratch memory, those of one pass at a time. */
+static size_t tiles_bytes(const tt_generation *g) {
+    const tt_vae_tiles tiles = tt_vae_tiles_default();
+    size_t most = 0;
+    for (const tt_generation *p = g; p; p = p->next) {
+        if (!p->tiled || !tt__is_decoded(p)) continue;
+        size_t bytes = tt_vae_tiles_bytes(p->engine->vae, &tiles, p->latent_h, p->latent_w);
+        if (bytes > most) most = bytes;
+    }
+    return most;
 }
 
 static void count_planned(tt_generation *g) {
     const tt_engine *e = g->engine;
-    size_t bytes = e->info.weight_bytes + g->request_bytes + tt_unet_request_bytes(e->unet) +
-                   tt__texts_bytes(&e->texts) + tt_ops_scratch_bytes(e->ops);
+    size_t bytes = e->info.weight_bytes + tt_unet_request_bytes(e->unet) +
+                   tt__texts_bytes(&e->texts) + tt_ops_scratch_bytes(e->ops) + tiles_bytes(g);
+    for (const tt_generation *p = g; p; p = p->next) bytes += p->request_bytes;
     if (e->vae_ops != e->ops) bytes += tt_ops_scratch_bytes(e->vae_ops);
-    if (g->tiled) {
-        const tt_vae_tiles tiles = tt_vae_tiles_default();
-        bytes += tt_vae_tiles_bytes(e->vae, &tiles, g->latent_h, g->latent_w);
-    }
     if (e->exact.ops) bytes += tt_ops_scratch_bytes(e->exact.ops);
     g->result->planned_bytes = bytes;
 }
 
+static tt_status plan_pass(tt_generation *p, tt_err *err) {
+    TT_TRY(allocate(p, err));
+    set_condition(p);
+    TT_TRY(tt__preview_allocate(p, err));
+    return tt__is_decoded(p) ? tt__choose_tiles(p, err) : TT_OK;
+}
+
 static tt_status plan(tt_generation *g, tt_err *err) {
     int64_t start = tt_clock_us();
-    TT_TRY(allocate(g, err));
-    set_condition(g);
-    TT_TRY(tt__preview_allocate(g, err));
-    TT_TRY(tt__choose_tiles(g, err));
+    for (tt_generation *p = g; p; p = p->next) TT_TRY(plan_pass(p, err));
     TT_TRY(rehearse(g, err));
     count_planned(g);
     g->result->timings.plan_ms = ms_since(start);
@@ -193,38 +238,59 @@ static tt_status condition(tt_generation *g, tt_err *err) {
     return TT_OK;
 }
 
-static tt_status make_picture(tt_generation *g, tt_picture *picture, tt_err *err) {
-    const tt_request *r = g->request;
+/* The picture's latents; and when a larger pass follows, what it begins with. */
+static tt_status run_pass(tt_generation *p, uint64_t seed, tt_err *err) {
+    tt_timings *timings = &p->result->timings;
     tt_noise noise;
     int64_t start = tt_clock_us();
-    picture->seed = r->seed + (r->variation_strength > 0 ? 0 : (uint64_t)g->picture);
-    tt_noise_init(&noise, g->manner.noise, picture->seed);
-    TT_TRY(tt__denoise(g, &noise, err));
-    g->result->timings.denoise_ms += ms_since(start);
+    tt_noise_init(&noise, p->manner.noise, seed);
+    TT_TRY(tt__denoise(p, &noise, err));
+    timings->denoise_ms += ms_since(start);
     start = tt_clock_us();
-    picture->rgb = tt_alloc((size_t)r->width * (size_t)r->height * 3);
-    if (!picture->rgb)
-        return tt_fail_nomem(err, "a picture", (size_t)r->width * (size_t)r->height * 3);
+    TT_TRY(tt__hires_enlarge(p, err));
+    timings->vae_ms += ms_since(start);
+    return TT_OK;
+}
+
+static tt_status decode(tt_generation *p, tt_picture *picture, tt_err *err) {
+    const tt_request *r = p->request;
+    int64_t start = tt_clock_us();
+    size_t size = (size_t)r->width * (size_t)r->height * 3;
+    picture->rgb = tt_alloc(size);
+    if (!picture->rgb) return tt_fail_nomem(err, "a picture", size);
     picture->width = r->width;
     picture->height = r->height;
-    TT_TRY(tt__decode(g, picture->rgb, err));
-    g->result->timings.vae_ms += ms_since(start);
+    TT_TRY(tt__decode(p, picture->rgb, err));
+    p->result->timings.vae_ms += ms_since(start);
     return TT_OK;
+}
+
+static tt_status make_picture(tt_generation *g, int index, tt_picture *picture, tt_err *err) {
+    const tt_request *r = g->request;
+    tt_generation *last = g;
+    picture->seed = r->seed + (r->variation_strength > 0 ? 0 : (uint64_t)index);
+    for (tt_generation *p = g; p; p = p->next) {
+        p->picture = index;
+        TT_TRY(run_pass(p, picture->seed, err));
+        last = p;
+    }
+    return decode(last, picture, err);
 }
 
 static tt_status make_pictures(tt_generation *g, tt_err *err) {
     g->result->pictures = tt_alloc((size_t)g->request->count * sizeof *g->result->pictures);
     if (!g->result->pictures) return tt_fail_nomem(err, "the result", sizeof *g->result->pictures);
     g->result->n_pictures = g->request->count;
-    for (g->picture = 0; g->picture < g->request->count; g->picture++)
-        TT_TRY(make_picture(g, &g->result->pictures[g->picture], err));
+    for (int i = 0; i < g->request->count; i++)
+        TT_TRY(make_picture(g, i, &g->result->pictures[i], err));
     count_planned(g); /* once more: the VAE may have been made again in f32 */
     return TT_OK;
 }
 
-static tt_status read_image(tt_generation *g, tt_err *err) {
+static tt_status read_images(tt_generation *g, tt_err *err) {
     int64_t start = tt_clock_us();
-    TT_TRY(tt__read_image(g, err));
+    TT_TRY(tt__hires_read(g, err));
+    for (tt_generation *p = g; p; p = p->next) TT_TRY(tt__read_image(p, err));
     g->result->timings.vae_ms += ms_since(start);
     return TT_OK;
 }
@@ -232,10 +298,10 @@ static tt_status read_image(tt_generation *g, tt_err *err) {
 static tt_status generate(tt_generation *g, tt_err *err) {
     TT_TRY(tt_request_check(g->request, err));
     TT_TRY(tt__manner_of(g->request, &g->manner, err));
-    TT_TRY(find_sizes(g, err));
-    TT_TRY(make_sampler(g, err));
+    TT_TRY(tt__hires_open(g, err));
+    TT_TRY(make_samplers(g, err));
     TT_TRY(read_texts(g, err));
-    TT_TRY(read_image(g, err));
+    TT_TRY(read_images(g, err));
     TT_TRY(plan(g, err));
     TT_TRY(condition(g, err));
     return make_pictures(g, err);

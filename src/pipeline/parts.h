@@ -56,11 +56,15 @@ struct tt_engine {
     } preview;
 };
 
-/* Request lifetime: text, conditioning, buffers of one call of tt_engine_generate. */
+/* Request lifetime: text, conditioning, buffers of one pass of one call of tt_engine_generate. */
 typedef struct tt_generation {
     tt_engine *engine;
     const tt_request *request;
     tt_result *result;
+    struct tt_generation
+        *next;        /* the pass that goes on from this one's latents; NULL: none. Owned */
+    bool is_after;    /* goes on from another pass's */
+    int steps_before; /* of earlier passes */
     int64_t start_us;
     tt__manner manner;
     tt__words words;
@@ -82,11 +86,16 @@ typedef struct tt_generation {
     struct {                     /* start.c; arrays are NULL where the request does not need them */
         float *mean, *deviation; /* [h, w, channels]: of the request's picture... */
         float *masked_mean, *masked_deviation; /* ...and of what the mask keeps of it */
-        float *clean;  /* [channels, h, w]: this picture's sample of the former... */
+        float *
+            clean; /* [channels, h, w]: this picture's sample of the former, or what hires.c left... */
         float *masked; /* [h, w, channels]: ...and of the latter, for the UNet */
         float *noise;  /* [channels, h, w] */
         float *mask;   /* [h, w]: 1: anew, 0: keep */
     } start;
+    struct {                /* hires.c: of the pass that enlarges */
+        tt_request request; /* the pass's own */
+        bool takes_picture; /* enlarges the picture; else its latents */
+    } hires;
     uint8_t *preview; /* [preview_height, preview_width, 3]; NULL: nobody looks */
     int preview_width, preview_height;
     int picture; /* the one being made */
@@ -121,6 +130,10 @@ tt_status tt__condition(tt_generation *g, int call, int64_t rows, tt_err *err);
 
 /* start.c: what denoising starts from. Reads the request's picture and mask, and encodes them; nothing to do for text alone. */
 tt_status tt__read_image(tt_generation *g, tt_err *err);
+/* Memory for a picture that comes later: latents, and what the VAE makes of a picture if it is one. */
+tt_status tt__take_start(tt_generation *g, bool is_encoded, tt_err *err);
+/* g->request's picture through the VAE; pixels [height, width, 3] is work memory. */
+tt_status tt__encode_start(tt_generation *g, float *pixels, tt_err *err);
 /* Fills g->latents (and what inpainting keeps) for one picture from its noise. */
 void tt__start(tt_generation *g, tt_noise *noise);
 /* After `step` steps: what the mask keeps, as noisy as the rest. */
@@ -128,6 +141,16 @@ void tt__keep_unmasked(tt_generation *g, int step, float *x);
 /* The request's own pixels where the mask keeps them. */
 void tt__paste_unmasked(const tt_generation *g, uint8_t *rgb);
 void tt__release_start(tt_generation *g);
+
+/* hires.c: a second pass in a larger size. The check's part of tt_request_check. */
+tt_status tt__check_hires(const tt_request *r, tt_err *err);
+/* Adds the pass, if the request wants it: sizes and sampler are then to be found for it too... */
+tt_status tt__hires_open(tt_generation *g, tt_err *err);
+/* ...with the texts read, gives it its words and its memory; nothing to do without the pass... */
+tt_status tt__hires_read(tt_generation *g, tt_err *err);
+/* ...and with g's latents done, makes what g->next starts from. */
+tt_status tt__hires_enlarge(tt_generation *g, tt_err *err);
+bool tt__is_decoded(const tt_generation *g); /* whether g's latents become a picture */
 
 /* denoise.c: from noise to final latents of picture g->picture. */
 tt_status tt__denoise(tt_generation *g, tt_noise *noise, tt_err *err);

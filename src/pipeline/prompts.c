@@ -73,6 +73,7 @@ tt_status tt__schedule_texts(tt_generation *g, tt_err *err) {
 int tt__variant_of_call(const tt__words *w, int side, int call) {
     const tt_prompt_schedule *s = &w->schedules[side];
     if (s->n_variants <= 1 || w->n_calls < 1) return 0;
+    if (w->is_after) return s->variant_of_step[s->n_steps - 1];
     int step = (int)((int64_t)call * s->n_steps / w->n_calls);
     return s->variant_of_step[step < s->n_steps ? step : s->n_steps - 1];
 }

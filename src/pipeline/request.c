@@ -108,10 +108,7 @@ static tt_status check_eta(const tt_request *r, tt_err *err) {
 }
 
 static tt_status check_passes(const tt_request *r, tt_err *err) {
-    if (!(r->hires_scale <= 1))
-        return tt_fail(err, TT_E_UNSUPPORTED,
-                       "hires scale: a second pass is not supported, expected at most 1, found %g",
-                       (double)r->hires_scale);
+    TT_TRY(tt__check_hires(r, err));
     if (r->refiner_start == 0 || r->refiner_start == 1) return TT_OK;
     return tt_fail(err, TT_E_UNSUPPORTED,
                    "refiner start: there is no refiner here, expected 0 or 1, found %g",
@@ -173,7 +170,6 @@ tt_status tt__resolve_sampler(const tt_engine *e, const tt_request *r, tt_sample
     TT_TRY(tt_sample_compat_parse(r->compat, &out->compat, err));
     out->steps = r->steps;
     out->eta = r->eta;
-    if (r->image) out->strength = r->strength;
     out->prediction = e->prediction;
     out->training = e->training;
     return TT_OK;

@@ -60,12 +60,21 @@ static void read_pixels(const tt_request *r, bool leave_out_painted, float *pixe
         }
 }
 
-static tt_status encode_whole(tt_generation *g, float *pixels, tt_err *err) {
-    TT_TRY(take(g, &g->start.mean, g->n_values, err));
-    TT_TRY(take(g, &g->start.deviation, g->n_values, err));
+tt_status tt__take_start(tt_generation *g, bool is_encoded, tt_err *err) {
     TT_TRY(take(g, &g->start.clean, g->n_values, err));
+    if (!is_encoded) return TT_OK;
+    TT_TRY(take(g, &g->start.mean, g->n_values, err));
+    return take(g, &g->start.deviation, g->n_values, err);
+}
+
+tt_status tt__encode_start(tt_generation *g, float *pixels, tt_err *err) {
     read_pixels(g->request, false, pixels);
     return tt__vae_encode(g, pixels, g->start.mean, g->start.deviation, err);
+}
+
+static tt_status encode_whole(tt_generation *g, float *pixels, tt_err *err) {
+    TT_TRY(tt__take_start(g, true, err));
+    return tt__encode_start(g, pixels, err);
 }
 
 static tt_status encode_masked(tt_generation *g, float *pixels, tt_err *err) {
@@ -164,10 +173,10 @@ void tt__start(tt_generation *g, tt_noise *noise) {
     const tt_request *r = g->request;
     bool draws = g->manner.compat == TT_COMPAT_DIFFUSERS;
     bool all_new = r->mask && r->strength >= 1 && draws; /* diffusers inpaints from noise alone */
-    if (r->image && !(all_new && g->engine->paints_in)) sample_whole(g, noise, draws);
+    if (g->start.mean && !(all_new && g->engine->paints_in)) sample_whole(g, noise, draws);
     tt_noise_fill(noise, g->start.noise, g->n_values);
     vary(g, noise);
-    if (r->image && !all_new) {
+    if (g->start.clean && !all_new) {
         tt_sampler_add_noise(g->sampler, 0, g->start.clean, g->start.noise, g->latents);
     } else {
         float scale = tt_sampler_init_scale(g->sampler);

@@ -18,6 +18,7 @@ typedef struct tt__words {
     bool repeats;                 /* shorter ones are repeated, not filled up with empty chunks */
     int n_chunks;                 /* that the UNet is given */
     int n_calls;                  /* of the denoiser, per picture */
+    bool is_after;                /* a pass after that: the words that it ended with, to the end */
     /* Textual inversions that the prompts may mean; the engine's. */
     const tt__opened_file *embedding_files[TT_MAX_EMBEDDINGS];
     const tt_embedding *embeddings[TT_MAX_EMBEDDINGS];
