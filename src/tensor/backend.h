@@ -20,7 +20,10 @@ struct tt_weight {
     void *data; /* the matrix, kernel or table, as the back-end packed it; gamma for norms */
     float *
         bias; /* f32 [n_out]: bias or beta; NULL when there is none; in the back-end's memory, as data is */
-    size_t size_bytes; /* of data and bias */
+    float *
+        scales; /* int8 weights only, else NULL: [n_out], then as many whole numbers at `sums`; owned */
+    int32_t *sums;     /* of a column's int8 values; in the block of scales */
+    size_t size_bytes; /* of data, bias and scales */
     void *packed;      /* the back-end's own description of data; NULL where data is plain */
 };
 
@@ -47,6 +50,9 @@ typedef struct tt_backend {
     tt_status (*prepare)(tt_ops *ops, tt_err *err);
     tt_status (*pack_linear)(tt_ops *, tt_weight *, const void *w, tt_err *);
     tt_status (*pack_conv)(tt_ops *, tt_weight *, const void *w, tt_err *);
+    /* Both NULL: no int8. pack_int8 makes data, scales and sums (there is room) of a linear layer or convolution in f32. */
+    tt_status (*allow_int8)(tt_ops *, tt_err *);
+    tt_status (*pack_int8)(tt_ops *, tt_weight *, const float *w, tt_err *);
     void (*unpack)(tt_ops *, tt_weight *); /* frees `packed`; may be NULL */
     tt_status (*linear)(tt_ops *, const tt_weight *, const tt_tensor *x, const tt_epilogue *,
                         tt_tensor *y, tt_err *);
@@ -75,6 +81,7 @@ struct tt_ops {
     tt_scratch scratch;
     tt_op_time times[TT_OP_KINDS];
     bool is_timed; /* somebody outside will read the times: marks are worth setting */
+    bool has_int8; /* tt_ops_allow_int8 has succeeded */
 };
 
 extern const tt_backend tt__backend_ref;
@@ -86,6 +93,12 @@ void *tt__alloc(tt_ops *ops, size_t size_bytes);
 void tt__release(tt_ops *ops, void *p); /* NULL is fine */
 
 /* Copies n elements of size bytes into fresh aligned memory at weight->data and counts it. */
+/* A convolution whose outputs are those of a product, position by position. */
+static inline bool tt__conv_is_product(const tt_conv_shape *s) {
+    return s->kernel == 1 && s->stride == 1 && s->pad_top == 0 && s->pad_left == 0 &&
+           s->pad_bottom == 0 && s->pad_right == 0;
+}
+
 tt_status tt__weight_copy(tt_ops *ops, tt_weight *w, const void *data, size_t count, size_t size,
                           tt_err *err);
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/cpus.h"
 #include "tensor/backend.h"
+#include "tensor/int8.h"
 
 enum { MAX_THREADS = 256 }; /* more never helped a picture; bounds the per-thread scratch */
 
@@ -243,16 +244,72 @@ tt_status tt_weight_linear(tt_ops *ops, const void *w, const float *bias, int64_
     return finish_weight(ops, ops->backend->pack_linear(ops, *out, w, err), out);
 }
 
+static tt_status check_conv(const tt_conv_shape *shape, tt_err *err) {
+    if ((shape->kernel == 1 || shape->kernel == 3) && shape->stride >= 1 && shape->stride <= 2)
+        return TT_OK;
+    return tt_fail(err, TT_E_UNSUPPORTED, "convolution %dx%d stride %d: expected 1 or 3, 1 or 2",
+                   shape->kernel, shape->kernel, shape->stride);
+}
+
 tt_status tt_weight_conv(tt_ops *ops, const void *w, const float *bias, const tt_conv_shape *shape,
                          tt_weight **out, tt_err *err) {
     *out = NULL;
-    if ((shape->kernel != 1 && shape->kernel != 3) || shape->stride < 1 || shape->stride > 2)
-        return tt_fail(err, TT_E_UNSUPPORTED,
-                       "convolution %dx%d stride %d: expected 1 or 3, 1 or 2", shape->kernel,
-                       shape->kernel, shape->stride);
+    TT_TRY(check_conv(shape, err));
     TT_TRY(new_weight(ops, TT_WEIGHT_CONV, shape->c_out, shape->c_in, bias, out, err));
     (*out)->conv = *shape;
     return finish_weight(ops, ops->backend->pack_conv(ops, *out, w, err), out);
+}
+
+tt_status tt_ops_allow_int8(tt_ops *ops, tt_err *err) {
+    if (!ops->backend->allow_int8)
+        return tt_fail(err, TT_E_UNSUPPORTED, "int8 on device %s: expected the CPU",
+                       ops->backend->name);
+    if (ops->dtype != TT_BF16)
+        return tt_fail(err, TT_E_UNSUPPORTED,
+                       "int8 weights beside activations of %s: expected BF16",
+                       tt_dtype_name(ops->dtype));
+    TT_TRY(ops->backend->allow_int8(ops, err));
+    ops->has_int8 = true;
+    return TT_OK;
+}
+
+bool tt_ops_has_int8(const tt_ops *ops) {
+    return ops->has_int8;
+}
+
+static tt_status add_scales(tt_ops *ops, tt_weight *w, tt_err *err) {
+    size_t bytes = (size_t)w->n_out * (sizeof *w->scales + sizeof *w->sums);
+    w->scales = tt__alloc(ops, bytes);
+    if (!w->scales) return tt_fail_nomem(err, "a weight's scales", bytes);
+    w->sums = (int32_t *)(void *)(w->scales + w->n_out);
+    w->size_bytes += bytes;
+    ops->weight_bytes += bytes;
+    return TT_OK;
+}
+
+static tt_status pack_int8(tt_ops *ops, tt_weight *w, const float *plain, tt_err *err) {
+    int64_t taps = w->kind == TT_WEIGHT_CONV ? (int64_t)w->conv.kernel * w->conv.kernel : 1;
+    if (!ops->has_int8 || w->n_in > TT_INT8_MAX_INPUTS / taps)
+        return tt_fail(err, TT_E_INTERNAL, "int8 weight of %lld inputs: expected at most %lld",
+                       (long long)w->n_in,
+                       ops->has_int8 ? (long long)(TT_INT8_MAX_INPUTS / taps) : 0LL);
+    TT_TRY(add_scales(ops, w, err));
+    return ops->backend->pack_int8(ops, w, plain, err);
+}
+
+tt_status tt_weight_linear_int8(tt_ops *ops, const float *w, const float *bias, int64_t n_out,
+                                int64_t n_in, tt_weight **out, tt_err *err) {
+    TT_TRY(new_weight(ops, TT_WEIGHT_LINEAR, n_out, n_in, bias, out, err));
+    return finish_weight(ops, pack_int8(ops, *out, w, err), out);
+}
+
+tt_status tt_weight_conv_int8(tt_ops *ops, const float *w, const float *bias,
+                              const tt_conv_shape *shape, tt_weight **out, tt_err *err) {
+    *out = NULL;
+    TT_TRY(check_conv(shape, err));
+    TT_TRY(new_weight(ops, TT_WEIGHT_CONV, shape->c_out, shape->c_in, bias, out, err));
+    (*out)->conv = *shape;
+    return finish_weight(ops, pack_int8(ops, *out, w, err), out);
 }
 
 tt_status tt_weight_norm(tt_ops *ops, const float *gamma, const float *beta, int64_t c,
@@ -276,6 +333,7 @@ void tt_weight_free(tt_ops *ops, tt_weight *w) {
     ops->weight_bytes -= w->size_bytes;
     tt__release(ops, w->data);
     tt__release(ops, w->bias);
+    tt__release(ops, w->scales);
     tt_free(w);
 }
 
@@ -334,6 +392,48 @@ static tt_status timed(tt_ops *ops, op_kind kind, int64_t start_us, tt_status st
     else
         ops->times[kind].us += tt_clock_us() - start_us;
     return status;
+}
+
+/* Beside calls and time; before the call, which may write over what it is counted from. */
+static void count_work(tt_ops *ops, op_kind kind, double flops, double bytes) {
+    if (ops->scratch.measuring) return;
+    ops->times[kind].flops += flops;
+    ops->times[kind].bytes += bytes;
+}
+
+/* NULL counts as nothing. */
+static double bytes_of(const tt_tensor *t) {
+    return t ? (double)tt_tensor_count(t) * (double)tt_dtype_size(t->dtype) : 0;
+}
+
+static double host_bytes(const tt_tensor *t) {
+    return (double)tt_tensor_count(t) * (double)sizeof(float);
+}
+
+/* taps: inputs of a channel that an output is made of. */
+static void count_product(tt_ops *ops, op_kind kind, const tt_weight *w, int taps,
+                          const tt_tensor *x, const tt_epilogue *e, const tt_tensor *y) {
+    double macs = (double)tt_tensor_count(y) * (double)w->n_in * taps;
+    count_work(ops, kind, 2 * macs,
+               (double)w->size_bytes + bytes_of(x) + bytes_of(y) + bytes_of(e->mul) +
+                   bytes_of(e->add));
+}
+
+/* Scores and sums of values are a product each; a causal query sees half of the keys and itself. */
+static void count_attention(tt_ops *ops, const tt_attention *a, const tt_tensor *y) {
+    double queries = (double)tt_tensor_tokens(a->q), keys = (double)tt_tensor_tokens(a->k);
+    double pairs = a->causal ? queries * (queries + 1) / 2 : queries * keys;
+    double width = (double)(a->heads * a->head_dim);
+    double read =
+        (double)a->q->n * width * (queries + 2 * keys); /* of fused rows only their parts */
+    count_work(ops, OP_ATTENTION, 2 * 2 * (double)a->q->n * width * pairs,
+               read * (double)tt_dtype_size(a->q->dtype) + bytes_of(y));
+}
+
+void tt_ops_measure_peak(tt_ops *ops, tt_ops_peak *out) {
+    *out = (tt_ops_peak){.f32_by = "", .bf16_by = "", .int8_by = ""};
+    tt_ops_begin(ops);
+    if (ops->backend->measure_peak) ops->backend->measure_peak(ops, out);
 }
 
 static bool same_shape(const tt_tensor *a, const tt_tensor *b) {

@@ -92,6 +92,15 @@ typedef struct tt_conv_shape {
 } tt_conv_shape;
 tt_status tt_weight_conv(tt_ops *ops, const void *w /* [c_out, c_in, k, k] */, const float *bias,
                          const tt_conv_shape *shape, tt_weight **out, tt_err *err);
+/* The same from f32, kept as int8 with a scale per output (tensor/int8.h); what they multiply is rounded to 8 bits too, on the
+ * fly, activations are of the engine's type as ever. Only after tt_ops_allow_int8, and only for sums of up to
+ * TT_INT8_MAX_INPUTS (n_in * kernel * kernel). */
+tt_status tt_ops_allow_int8(tt_ops *ops, tt_err *err); /* fails where back-end or CPU cannot */
+bool tt_ops_has_int8(const tt_ops *ops);               /* it was called, and succeeded */
+tt_status tt_weight_linear_int8(tt_ops *ops, const float *w, const float *bias, int64_t n_out,
+                                int64_t n_in, tt_weight **out, tt_err *err);
+tt_status tt_weight_conv_int8(tt_ops *ops, const float *w, const float *bias,
+                              const tt_conv_shape *shape, tt_weight **out, tt_err *err);
 tt_status tt_weight_norm(tt_ops *ops, const float *gamma, const float *beta, int64_t c,
                          tt_weight **out, tt_err *err);
 tt_status tt_weight_embedding(tt_ops *ops, const void *table /* [rows, c] */, int64_t rows,
@@ -191,3 +200,12 @@ const tt_op_time *tt_ops_times(const tt_ops *ops); /* [TT_OP_KINDS] */
 void tt_ops_times_reset(tt_ops *ops);
 
 #endif
+/* What the device's arithmetic does at best, in operations a second counted as flops are: measured with all of the engine's
+ * threads and nothing but registers. 0: not native, or nobody knows (the reference, GPUs). */
+typedef struct tt_ops_peak {
+    double f32, bf16, int8;
+    const char *f32_by, *bf16_by, *int8_by; /* the instructions, "amx_bf16"; "" for 0. Static */
+    char features[128];                     /* "avx2 avx512 amx_bf16"; "" for 0 */
+} tt_ops_peak;
+void tt_ops_measure_peak(tt_ops *ops, tt_ops_peak *out); /* takes a tenth of a second */
+

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "tensor/cpu/int8.h"
+#include "tensor/cpu/peak.h"
 #include "tensor/ref/ref.h"
 
 bool tt_cpu_has_bf16(void) {
@@ -111,6 +113,8 @@ const tt_backend tt__backend_cpu = {
     .conv = tt__cpu_conv,
     .group_norm = tt__cpu_group_norm,
     .layer_norm = layer_norm,
+    .allow_int8 = tt__cpu_allow_int8,
+    .pack_int8 = tt__int8_pack,
     .attention = tt__cpu_attention,
     .activate = activate,
     /* memory copies and table look-ups: the reference is as good as it gets */

@@ -36,6 +36,7 @@ tt_status tt__cpu_compile(tt_ops *ops, tt_err *err);
 tt_status tt__cpu_pack_linear(tt_ops *, tt_weight *, const void *w, tt_err *);
 tt_status tt__cpu_pack_conv(tt_ops *, tt_weight *, const void *w, tt_err *);
 void tt__cpu_unpack(tt_ops *, tt_weight *);
+tt_status tt__cpu_allow_int8(tt_ops *, tt_err *); /* int8.c */
 tt_status tt__cpu_linear(tt_ops *, const tt_weight *, const tt_tensor *x, const tt_epilogue *,
                          tt_tensor *y, tt_err *);
 tt_status tt__cpu_conv(tt_ops *, const tt_weight *, const tt_tensor *x, const tt_epilogue *,

@@ -19,6 +19,7 @@
 
 #include "base/alloc.h"
 #include "tensor/cpu/cpu.h"
+#include "tensor/cpu/int8.h"
 
 enum {
     /* Packed inputs at once, of many threads: little beside the activations. */
@@ -28,6 +29,7 @@ enum {
     MAX_TILES = 256,
     /* Steps between keeping sums and loading them again, which takes as long as four of them. */
     MIN_STEPS = 20,
+    RANGE_PARTS = 64, /* of a picture, for threads to share */
 };
 
 const tt_gemm_kernels *tt__gemm_kernels(const tt_cpu_features *features) {
@@ -119,6 +121,12 @@ typedef struct layer {
     const uint16_t *x;
     int64_t c, chunks, panels, panel_bytes;
     int taps;
+    /* Int8 only (NULL in bf16). A product's rows are filled in while their inputs are packed; a convolution's before, with
+     * what all of a picture's inputs are kept by. */
+    tt_gemm_row *rows;       /* [out_rows] */
+    tt_int8_quant *pictures; /* [n]; NULL: a product */
+    tt_int8_range *ranges;   /* [n][RANGE_PARTS] */
+    int64_t n_pictures;
     int64_t tap_bytes[TT_GEMM_TAPS];
     /* The input: pictures of h x w positions, `pixels` in all, with a border when packed. */
     int64_t h, w, pixels, pad_top, pad_left, padded_h, padded_w;
@@ -155,11 +163,13 @@ static void set_common(layer *l, const tt_weight *w, const tt_tensor *x, const t
                                  .add = e->add ? e->add->data : NULL,
                                  .bias = w->bias,
                                  .act = e->act,
-                                 .columns = w->n_out};
+                                 .columns = w->n_out,
+                                 .scales = w->scales,
+                                 .column_sums = w->sums};
     l->weights = w->data;
     l->x = x->data;
     l->c = w->n_in;
-    l->chunks = ceil_div(w->n_in, TT_GEMM_DEPTH);
+    l->chunks = ceil_div(w->n_in, l->kernels->depth);
     l->panels = ceil_div(w->n_out, TT_GEMM_TILE);
     l->out_rows = tt_tensor_rows(y);
 }
@@ -230,6 +240,7 @@ static void shape_conv(layer *l, const tt_conv_shape *s, const tt_tensor *x, con
     l->taps = s->kernel * s->kernel;
     l->h = x->h;
     l->w = x->w;
+    l->n_pictures = x->n;
     l->pixels = tt_tensor_rows(x);
     l->pad_top = s->pad_top;
     l->pad_left = s->pad_left;
@@ -260,14 +271,44 @@ static void pack_position(const layer *l, const uint16_t *from, char *to) {
     }
 }
 
+static tt_gemm_row row_of(const tt_int8_quant *q) {
+    return (tt_gemm_row){.scale = q->scale, .zero = q->zero};
+}
+
+/* The same as bytes. A product's positions are the rows of its outputs, each with a scale of its own. */
+static void pack_bytes(const layer *l, const uint16_t *from, int64_t picture, char *to) {
+#if defined(__x86_64__)
+    tt_int8_quant q = {0};
+    if (l->pictures) {
+        q = l->pictures[picture];
+    } else if (from) {
+        q = tt__int8_quant_of_range(tt__int8_range(from, l->c));
+        l->rows[(from - l->x) / l->c] = row_of(&q);
+    }
+    if (from) {
+        tt__int8_quantise(from, l->c, &q, to, l->chunk_bytes);
+        return;
+    }
+    for (int64_t i = 0; i < l->chunks; i++, to += l->chunk_bytes)
+        memset(to, q.zero, TT_GEMM_LINE_BYTES);
+#else
+    (void)l, (void)from, (void)picture, (void)to;
+#endif
+}
+
 static void pack_row(const layer *l, int64_t row, char *to) {
+    int64_t picture = row / l->padded_h;
     int64_t y = row % l->padded_h - l->pad_top;
-    int64_t first = (row / l->padded_h * l->h + y) * l->w; /* the position at x = 0 */
+    int64_t first = (picture * l->h + y) * l->w; /* the position at x = 0 */
     bool inside = y >= 0 && y < l->h;
     for (int64_t column = 0; column < l->padded_w; column++, to += TT_GEMM_LINE_BYTES) {
         int64_t x = column - l->pad_left;
         bool there = inside && x >= 0 && x < l->w && first + x < l->pixels;
-        pack_position(l, there ? l->x + (first + x) * l->c : NULL, to);
+        const uint16_t *from = there ? l->x + (first + x) * l->c : NULL;
+        if (l->rows)
+            pack_bytes(l, from, picture, to);
+        else
+            pack_position(l, from, to);
     }
 }
 
@@ -463,11 +504,35 @@ static void run_alone(const layer *l, tt_gemm_thread *t) {
     }
 }
 
+/* What each picture's inputs are kept by, and so each row of its outputs; all threads together. */
+static void find_scales(const layer *l) {
+#if defined(__x86_64__)
+    int64_t inputs = l->pixels / l->n_pictures * l->c, rows = l->out_rows / l->n_pictures;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < l->n_pictures * RANGE_PARTS; i++) {
+        range part = share(inputs, RANGE_PARTS, i % RANGE_PARTS);
+        const uint16_t *picture = l->x + i / RANGE_PARTS * inputs;
+        l->ranges[i] = tt__int8_range(picture + part.begin, part.end - part.begin);
+    }
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < l->n_pictures; i++) {
+        tt_int8_range all = TT_INT8_NO_RANGE;
+        for (int j = 0; j < RANGE_PARTS; j++)
+            all = tt__int8_range_join(all, l->ranges[i * RANGE_PARTS + j]);
+        l->pictures[i] = tt__int8_quant_of_range(all);
+        for (int64_t row = 0; row < rows; row++) l->rows[i * rows + row] = row_of(&l->pictures[i]);
+    }
+#else
+    (void)l;
+#endif
+}
+
 static void run(const layer *l) {
 #pragma omp parallel num_threads((int)l->threads) /* scratch is for so many */
     {
         tt_gemm_thread t;
         l->kernels->begin(&t, &l->output);
+        if (l->pictures) find_scales(l);
         if (l->is_private) run_alone(l, &t);
         for (int64_t line = 0; !l->is_private && line < l->lines; line += l->lines_per_strip) {
             if (line > 0) {
@@ -479,12 +544,29 @@ static void run(const layer *l) {
     }
 }
 
+/* Int8 only: pictures, ranges and rows, one after the other. */
+static int64_t scale_bytes(const layer *l) {
+    if (!l->output.scales) return 0;
+    int64_t picture = (int64_t)(sizeof *l->pictures + RANGE_PARTS * sizeof *l->ranges);
+    return l->n_pictures * picture + l->out_rows * (int64_t)sizeof *l->rows;
+}
+
+static void place_scales(layer *l, void *at) {
+    if (!l->output.scales) return;
+    if (l->n_pictures > 0) l->pictures = at;
+    l->ranges = (tt_int8_range *)((tt_int8_quant *)at + l->n_pictures);
+    l->rows = (tt_gemm_row *)(void *)(l->ranges + l->n_pictures * RANGE_PARTS);
+    l->output.rows = l->rows;
+}
+
 static tt_status run_in_scratch(tt_ops *ops, layer *l, tt_err *err) {
     void *scratch = NULL;
     set_walk(l);
+    l->scratch_bytes += scale_bytes(l);
     TT_TRY(tt_scratch_take(&ops->scratch, (size_t)l->scratch_bytes, &scratch, err));
     l->packed = scratch;
     l->carry = (float *)(void *)(l->packed + (l->is_private ? l->threads : 1) * l->packed_bytes);
+    place_scales(l, l->packed + l->scratch_bytes - scale_bytes(l));
     if (!ops->scratch.measuring) run(l);
     tt_scratch_give(&ops->scratch, scratch);
     return TT_OK;

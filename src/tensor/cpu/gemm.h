@@ -30,6 +30,12 @@ enum {
     TT_GEMM_TAPS = 9,
 };
 
+/* Int8: how the inputs of one row of outputs were kept, tensor/int8.h. */
+typedef struct tt_gemm_row {
+    float scale;
+    int32_t zero;
+} tt_gemm_row;
+
 /* What becomes of the sums: y = act(sum + bias) * mul + add, [rows, columns] bf16 each. */
 typedef struct tt_gemm_output {
     uint16_t *y;
@@ -37,6 +43,9 @@ typedef struct tt_gemm_output {
     const float *bias;         /* NULL: none */
     tt_activation act;
     int64_t columns;
+    const tt_gemm_row *rows;    /* int8 only, as the next two: [rows] */
+    const float *scales;        /* [columns] */
+    const int32_t *column_sums; /* [columns]: of weights */
 } tt_gemm_output;
 
 /* Where a block's sums go: each tile's rows are `n_rows` neighbours in the output. */
@@ -76,6 +85,7 @@ typedef struct tt_gemm_thread {
 
 typedef struct tt_gemm_kernels {
     const char *name;
+    int depth; /* inputs in a tile: TT_GEMM_DEPTH, or twice as many bytes */
     void (*begin)(tt_gemm_thread *t, const tt_gemm_output *output);
     void (*block)(tt_gemm_thread *t, const tt_gemm_block *b);
     void (*end)(tt_gemm_thread *t); /* finishes what waits */
@@ -84,6 +94,8 @@ typedef struct tt_gemm_kernels {
 #if defined(__x86_64__)
 extern const tt_gemm_kernels tt__gemm_amx;
 extern const tt_gemm_kernels tt__gemm_avx512;
+extern const tt_gemm_kernels tt__int8_amx; /* the same sources, see int8.h */
+extern const tt_gemm_kernels tt__int8_vnni;
 #endif
 
 /* The best for these features; NULL when they have none: oneDNN then. */

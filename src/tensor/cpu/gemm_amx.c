@@ -1,4 +1,5 @@
-/* Blocks of sums by AMX's tdpbf16ps: 16 x 16 sums += 16 x 32 inputs x 32 x 16 weights in 16 cycles.
+/* Blocks of sums by AMX's tdpbf16ps: 16 x 16 sums += 16 x 32 inputs x 32 x 16 weights in 16 cycles; compiled again with
+ * TT_GEMM_INT8 for tdpbusd, which does 64 inputs in the same time.
  *
  * Tiles 0-3 hold 2 x 2 tiles of sums, 4 and 5 inputs, 6 and 7 weights: a step of four instructions (64 cycles) reads 4 KiB.
  * L1 gives that easily, L2 just about two thirds of it, hence the order of the loops: a convolution walks its nine taps over one
@@ -7,6 +8,18 @@
  * The matrix unit works beside the rest of the core. So the last block's sums are finished (bias, activation, rounding)
  * a few rows per step between this block's instructions, and the next panels' weights are prefetched there too. */
 #include "tensor/cpu/gemm_epilogue.h"
+
+#if defined(TT_GEMM_INT8)
+#define TILE_MULTIPLY _tile_dpbusd
+#define KERNELS       tt__int8_amx
+#define NAME          "amx_int8"
+enum { DEPTH = 2 * TT_GEMM_DEPTH };
+#else
+#define TILE_MULTIPLY _tile_dpbf16ps
+#define KERNELS       tt__gemm_amx
+#define NAME          "amx_bf16"
+enum { DEPTH = TT_GEMM_DEPTH };
+#endif
 
 static void begin(tt_gemm_thread *t, const tt_gemm_output *output) {
     tt__amx_begin(&tt__amx_full_tiles);
@@ -77,12 +90,12 @@ INLINE void multiply(tt_gemm_thread *t, const tt_gemm_block *b, bool two_tiles, 
             int64_t offset = chunk * b->a_chunk_bytes + b->tap_bytes[tap];
             _tile_loadd(6, b0, TT_GEMM_LINE_BYTES);
             _tile_loadd(4, a0 + offset, row_bytes);
-            _tile_dpbf16ps(0, 4, 6);
+            TILE_MULTIPLY(0, 4, 6);
             if (two_panels) _tile_loadd(7, b1, TT_GEMM_LINE_BYTES);
-            if (two_panels) _tile_dpbf16ps(1, 4, 7);
+            if (two_panels) TILE_MULTIPLY(1, 4, 7);
             if (two_tiles) _tile_loadd(5, a1 + offset, row_bytes);
-            if (two_tiles) _tile_dpbf16ps(2, 5, 6);
-            if (two_tiles && two_panels) _tile_dpbf16ps(3, 5, 7);
+            if (two_tiles) TILE_MULTIPLY(2, 5, 6);
+            if (two_tiles && two_panels) TILE_MULTIPLY(3, 5, 7);
             b0 += TT_GEMM_TILE_BYTES;
             if (two_panels) b1 += TT_GEMM_TILE_BYTES;
             do_chores(t, b, &c);
@@ -114,4 +127,4 @@ static void end(tt_gemm_thread *t) {
     tt__amx_end();
 }
 
-const tt_gemm_kernels tt__gemm_amx = {"amx_bf16", begin, block, end};
+const tt_gemm_kernels KERNELS = {NAME, DEPTH, begin, block, end};

@@ -1,32 +1,55 @@
-/* Blocks of sums by vdpbf16ps, which adds two products to each of 16 f32 lanes (Zen 4, Cooper Lake and later).
+/* Blocks of sums by vdpbf16ps, which adds two products to each of 16 f32 lanes (Zen 4, Cooper Lake and later); compiled again
+ * with TT_GEMM_INT8 for VNNI's vpdpbusd, which adds four to each of 16 whole numbers (Cascade Lake and later).
  *
  * Eight rows by two panels are sixteen accumulators; each pair of inputs costs two loads of weights and eight broadcasts
  * for sixteen instructions that multiply. The weights of a block (2 panels) come from L2 once per eight rows, which is
  * 8 bytes a cycle. */
 #include "tensor/cpu/gemm_epilogue.h"
 
-enum { ROWS = 8, PAIRS = TT_GEMM_DEPTH / 2 };
+enum {
+    ROWS = 8,
+    LANE_GROUPS = TT_GEMM_LINE_BYTES / 4 /* pairs of bf16 or fours of bytes in a line */
+};
 
-INLINE __m512bh two_inputs(const char *a) {
-    int32_t pair;
-    memcpy(&pair, a, sizeof pair);
-    return (__m512bh)_mm512_set1_epi32(pair);
+#if defined(TT_GEMM_INT8)
+#define KERNELS tt__int8_vnni
+#define NAME    "avx512_vnni"
+enum { DEPTH = 2 * TT_GEMM_DEPTH };
+
+/* Whole numbers in registers that call them floats. */
+INLINE __m512 multiplied(__m512 sums, __m512i x, __m512i weights) {
+    return (__m512)_mm512_dpbusd_epi32((__m512i)sums, x, weights);
+}
+#else
+#define KERNELS tt__gemm_avx512
+#define NAME    "avx512_bf16"
+enum { DEPTH = TT_GEMM_DEPTH };
+
+INLINE __m512 multiplied(__m512 sums, __m512i x, __m512i weights) {
+    return _mm512_dpbf16_ps(sums, (__m512bh)x, (__m512bh)weights);
+}
+#endif
+
+INLINE __m512i inputs(const char *a) {
+    int32_t group;
+    memcpy(&group, a, sizeof group);
+    return _mm512_set1_epi32(group);
 }
 
-INLINE __m512bh weights(const char *b) {
-    return (__m512bh)_mm512_loadu_si512(b);
+INLINE __m512i weights(const char *b) {
+    return _mm512_loadu_si512(b);
 }
 
 INLINE void multiply(__m512 sums[ROWS][2], const char *a, int64_t a_row_bytes,
                      const char *const b[2], int64_t at, bool two_panels) {
-    for (int pair = 0; pair < PAIRS; pair++) {
-        __m512bh b0 = weights(b[0] + at + pair * TT_GEMM_LINE_BYTES);
-        __m512bh b1 = two_panels ? weights(b[1] + at + pair * TT_GEMM_LINE_BYTES) : b0;
+    for (int group = 0; group < LANE_GROUPS; group++) {
+        __m512i b0 = weights(b[0] + at + group * TT_GEMM_LINE_BYTES);
+        __m512i b1 = two_panels ? weights(b[1] + at + group * TT_GEMM_LINE_BYTES) : b0;
 #pragma GCC unroll 8
         for (int row = 0; row < ROWS; row++) {
-            __m512bh x = two_inputs(a + row * a_row_bytes + pair * (int)sizeof(int32_t));
-            sums[row][0] = _mm512_dpbf16_ps(sums[row][0], x, b0);
-            if (two_panels) sums[row][1] = _mm512_dpbf16_ps(sums[row][1], x, b1);
+            __m512i x = inputs(a + row * a_row_bytes + group * (int)sizeof(int32_t));
+            sums[row][0] = multiplied(sums[row][0], x, b0);
+            if (two_panels) sums[row][1] = multiplied(sums[row][1], x, b1);
         }
     }
 }
@@ -90,4 +113,4 @@ static void end(tt_gemm_thread *t) {
     (void)t; /* nothing waits: a block is finished when it ends */
 }
 
-const tt_gemm_kernels tt__gemm_avx512 = {"avx512_bf16", begin, block, end};
+const tt_gemm_kernels KERNELS = {NAME, DEPTH, begin, block, end};

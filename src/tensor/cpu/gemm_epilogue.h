@@ -1,5 +1,5 @@
 /* From sums to outputs, a row of a block at a time: bias, activation, mul, add, one rounding. For files that are compiled
- * for AVX-512 with BF16. */
+ * for AVX-512; with TT_GEMM_INT8 sums are whole numbers and become f32 first. */
 #ifndef TT_TENSOR_CPU_GEMM_EPILOGUE_H
 #define TT_TENSOR_CPU_GEMM_EPILOGUE_H
 
@@ -52,6 +52,20 @@ INLINE vf gemm_activated(tt_activation act, vf v) {
     return v;
 }
 
+/* Up to 16 sums of a row, as they are kept, in f32. */
+INLINE vf gemm_sums_of(const tt_gemm_output *o, const float *sums, int64_t row, int64_t column,
+                       int64_t n) {
+#if defined(TT_GEMM_INT8)
+    const tt_gemm_row *r = o->rows + row;
+    vi whole = (vi)vf_load(sums) - (vi)vf_load_any(o->column_sums, false, column, n) * r->zero;
+    return (vf)_mm512_cvtepi32_ps((__m512i)whole) *
+           (vf_load_any(o->scales, false, column, n) * r->scale);
+#else
+    (void)o, (void)row, (void)column, (void)n;
+    return vf_load(sums);
+#endif
+}
+
 INLINE vf gemm_output_of(const tt_gemm_output *o, vf sum, int64_t at, int64_t column, int64_t n) {
     if (o->bias) sum += vf_load_any(o->bias, false, column, n);
     if (o->act != TT_ACT_NONE) sum = gemm_activated(o->act, sum);
@@ -61,11 +75,14 @@ INLINE vf gemm_output_of(const tt_gemm_output *o, vf sum, int64_t at, int64_t co
 }
 
 /* The n < 32 columns that there are. */
-INLINE void gemm_finish_part(const tt_gemm_output *o, const float *sums, int64_t at, int64_t column,
-                             int64_t n) {
-    vf_store_any(o->y, true, at, n, gemm_output_of(o, vf_load(sums), at, column, n));
+INLINE void gemm_finish_part(const tt_gemm_output *o, const float *sums, int64_t row,
+                             int64_t column, int64_t n) {
+    int64_t at = row * o->columns + column;
+    vf low = gemm_sums_of(o, sums, row, column, n);
+    vf_store_any(o->y, true, at, n, gemm_output_of(o, low, at, column, n));
     if (n <= VL) return;
-    vf high = gemm_output_of(o, vf_load(sums + VL), at + VL, column + VL, n - VL);
+    vf high = gemm_sums_of(o, sums + VL, row, column + VL, n - VL);
+    high = gemm_output_of(o, high, at + VL, column + VL, n - VL);
     vf_store_any(o->y, true, at + VL, n - VL, high);
 }
 
@@ -75,15 +92,16 @@ INLINE void gemm_finish_row(const tt_gemm_thread *t, int row) {
     int tile = row / TT_GEMM_TILE, inside = row % TT_GEMM_TILE;
     if (inside >= t->pending.n_rows[tile]) return;
     int64_t column = t->pending.column, n = o->columns - column;
-    int64_t at = (t->pending.first_row[tile] + inside) * o->columns + column;
+    int64_t out_row = t->pending.first_row[tile] + inside, at = out_row * o->columns + column;
     if (n < TT_GEMM_BLOCK) {
-        gemm_finish_part(o, t->sums[row], at, column, n);
+        gemm_finish_part(o, t->sums[row], out_row, column, n);
         return;
     }
-    vf low = gemm_output_of(o, vf_load(t->sums[row]), at, column, VL);
-    vf high = gemm_output_of(o, vf_load(t->sums[row] + VL), at + VL, column + VL, VL);
-    __m512bh both = _mm512_cvtne2ps_pbh((__m512)high, (__m512)low); /* a line at once */
-    memcpy(o->y + at, &both, sizeof both);
+    vf low = gemm_sums_of(o, t->sums[row], out_row, column, VL);
+    vf high = gemm_sums_of(o, t->sums[row] + VL, out_row, column + VL, VL);
+    low = gemm_output_of(o, low, at, column, VL);
+    high = gemm_output_of(o, high, at + VL, column + VL, VL);
+    vf_store_two(o->y, true, at, low, high); /* a line at once */
 }
 
 #endif

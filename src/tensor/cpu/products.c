@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "tensor/cpu/cpu.h"
 #include "tensor/cpu/gemm.h"
+#include "tensor/cpu/int8.h"
 
 /* The problem size for which layouts are chosen: rows of a product, rows and columns of a picture.
  */
@@ -135,6 +136,10 @@ static const tt_gemm_kernels *own_kernels(tt_ops *ops) {
     return ops->dtype == TT_BF16 ? tt__gemm_kernels(&tt__cpu_state(ops)->features) : NULL;
 }
 
+static const tt_gemm_kernels *kernels_for(tt_ops *ops, const tt_weight *w) {
+    return w->scales ? tt__int8_kernels(&tt__cpu_state(ops)->features) : own_kernels(ops);
+}
+
 tt_status tt__cpu_pack_linear(tt_ops *ops, tt_weight *w, const void *plain, tt_err *err) {
     tt_dnn_spec spec;
     if (own_kernels(ops)) return tt__gemm_pack_linear(ops, w, plain, err);
@@ -142,14 +147,9 @@ tt_status tt__cpu_pack_linear(tt_ops *ops, tt_weight *w, const void *plain, tt_e
     return pack(ops, w, &spec, plain, err);
 }
 
-static bool is_product(const tt_conv_shape *s) {
-    return s->kernel == 1 && s->stride == 1 && s->pad_top == 0 && s->pad_left == 0 &&
-           s->pad_bottom == 0 && s->pad_right == 0;
-}
-
 tt_status tt__cpu_pack_conv(tt_ops *ops, tt_weight *w, const void *plain, tt_err *err) {
     tt_dnn_spec spec;
-    if (is_product(&w->conv)) return tt__cpu_pack_linear(ops, w, plain, err);
+    if (tt__conv_is_product(&w->conv)) return tt__cpu_pack_linear(ops, w, plain, err);
     if (own_kernels(ops)) return tt__gemm_pack_conv(ops, w, plain, err);
     conv_spec(ops, w, 1, TYPICAL_SIDE, TYPICAL_SIDE, &spec);
     return pack(ops, w, &spec, plain, err);
@@ -204,7 +204,7 @@ static tt_status run(tt_ops *ops, const tt_dnn_spec *spec, const tt_weight *w, c
 tt_status tt__cpu_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x, const tt_epilogue *e,
                          tt_tensor *y, tt_err *err) {
     tt_dnn_spec spec;
-    if (!w->packed) return tt__gemm_linear(ops, own_kernels(ops), w, x, e, y, err);
+    if (!w->packed) return tt__gemm_linear(ops, kernels_for(ops, w), w, x, e, y, err);
     product_spec(ops, w, tt_tensor_rows(x), &spec);
     spec_epilogue(e, &spec);
     return run(ops, &spec, w, x, e, y, err);
@@ -213,8 +213,8 @@ tt_status tt__cpu_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x, co
 tt_status tt__cpu_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x, const tt_epilogue *e,
                        tt_tensor *y, tt_err *err) {
     tt_dnn_spec spec;
-    if (is_product(&w->conv)) return tt__cpu_linear(ops, w, x, e, y, err);
-    if (!w->packed) return tt__gemm_conv(ops, own_kernels(ops), w, x, e, y, err);
+    if (tt__conv_is_product(&w->conv)) return tt__cpu_linear(ops, w, x, e, y, err);
+    if (!w->packed) return tt__gemm_conv(ops, kernels_for(ops, w), w, x, e, y, err);
     conv_spec(ops, w, x->n, x->h, x->w, &spec);
     spec_epilogue(e, &spec);
     if (e->add && e->add->data != y->data && !ops->scratch.measuring)

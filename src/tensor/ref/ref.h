@@ -33,6 +33,12 @@ static inline void tt__ref_store(tt_tensor *y, int64_t i, const tt_epilogue *e, 
     tt__ref_set(y, i, value);
 }
 
+/* int8.c: weights with scales */
+tt_status tt__ref_allow_int8(tt_ops *, tt_err *);
+tt_status tt__ref_pack_int8(tt_ops *, tt_weight *, const float *, tt_err *);
+void tt__ref_linear_int8(const tt_weight *, const tt_tensor *, const tt_epilogue *, tt_tensor *);
+void tt__ref_conv_int8(const tt_weight *, const tt_tensor *, const tt_epilogue *, tt_tensor *);
+
 tt_status tt__ref_linear(tt_ops *, const tt_weight *, const tt_tensor *, const tt_epilogue *,
                          tt_tensor *, tt_err *);
 tt_status tt__ref_conv(tt_ops *, const tt_weight *, const tt_tensor *, const tt_epilogue *,
