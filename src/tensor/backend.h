@@ -80,8 +80,8 @@ struct tt_ops {
     _Atomic size_t weight_bytes; /* weights are packed by several threads at once */
     tt_scratch scratch;
     tt_op_time times[TT_OP_KINDS];
-    bool is_timed; /* somebody outside will read the times: marks are worth setting */
     bool has_int8; /* tt_ops_allow_int8 has succeeded */
+    bool is_timed; /* somebody outside will read the times: marks are worth setting */
 };
 
 extern const tt_backend tt__backend_ref;
@@ -92,13 +92,13 @@ extern const tt_backend tt__backend_cuda; /* in builds without it, one that cann
 void *tt__alloc(tt_ops *ops, size_t size_bytes);
 void tt__release(tt_ops *ops, void *p); /* NULL is fine */
 
-/* Copies n elements of size bytes into fresh aligned memory at weight->data and counts it. */
 /* A convolution whose outputs are those of a product, position by position. */
 static inline bool tt__conv_is_product(const tt_conv_shape *s) {
     return s->kernel == 1 && s->stride == 1 && s->pad_top == 0 && s->pad_left == 0 &&
            s->pad_bottom == 0 && s->pad_right == 0;
 }
 
+/* Copies n elements of size bytes into fresh aligned memory at weight->data and counts it. */
 tt_status tt__weight_copy(tt_ops *ops, tt_weight *w, const void *data, size_t count, size_t size,
                           tt_err *err);
 

@@ -394,48 +394,6 @@ static tt_status timed(tt_ops *ops, op_kind kind, int64_t start_us, tt_status st
     return status;
 }
 
-/* Beside calls and time; before the call, which may write over what it is counted from. */
-static void count_work(tt_ops *ops, op_kind kind, double flops, double bytes) {
-    if (ops->scratch.measuring) return;
-    ops->times[kind].flops += flops;
-    ops->times[kind].bytes += bytes;
-}
-
-/* NULL counts as nothing. */
-static double bytes_of(const tt_tensor *t) {
-    return t ? (double)tt_tensor_count(t) * (double)tt_dtype_size(t->dtype) : 0;
-}
-
-static double host_bytes(const tt_tensor *t) {
-    return (double)tt_tensor_count(t) * (double)sizeof(float);
-}
-
-/* taps: inputs of a channel that an output is made of. */
-static void count_product(tt_ops *ops, op_kind kind, const tt_weight *w, int taps,
-                          const tt_tensor *x, const tt_epilogue *e, const tt_tensor *y) {
-    double macs = (double)tt_tensor_count(y) * (double)w->n_in * taps;
-    count_work(ops, kind, 2 * macs,
-               (double)w->size_bytes + bytes_of(x) + bytes_of(y) + bytes_of(e->mul) +
-                   bytes_of(e->add));
-}
-
-/* Scores and sums of values are a product each; a causal query sees half of the keys and itself. */
-static void count_attention(tt_ops *ops, const tt_attention *a, const tt_tensor *y) {
-    double queries = (double)tt_tensor_tokens(a->q), keys = (double)tt_tensor_tokens(a->k);
-    double pairs = a->causal ? queries * (queries + 1) / 2 : queries * keys;
-    double width = (double)(a->heads * a->head_dim);
-    double read =
-        (double)a->q->n * width * (queries + 2 * keys); /* of fused rows only their parts */
-    count_work(ops, OP_ATTENTION, 2 * 2 * (double)a->q->n * width * pairs,
-               read * (double)tt_dtype_size(a->q->dtype) + bytes_of(y));
-}
-
-void tt_ops_measure_peak(tt_ops *ops, tt_ops_peak *out) {
-    *out = (tt_ops_peak){.f32_by = "", .bf16_by = "", .int8_by = ""};
-    tt_ops_begin(ops);
-    if (ops->backend->measure_peak) ops->backend->measure_peak(ops, out);
-}
-
 static bool same_shape(const tt_tensor *a, const tt_tensor *b) {
     return a->n == b->n && a->h == b->h && a->w == b->w && a->c == b->c;
 }

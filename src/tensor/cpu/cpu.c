@@ -5,8 +5,6 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "tensor/cpu/int8.h"
-#include "tensor/cpu/peak.h"
 #include "tensor/ref/ref.h"
 
 bool tt_cpu_has_bf16(void) {
@@ -109,12 +107,12 @@ const tt_backend tt__backend_cpu = {
     .pack_linear = tt__cpu_pack_linear,
     .pack_conv = tt__cpu_pack_conv,
     .unpack = tt__cpu_unpack,
+    .allow_int8 = tt__cpu_allow_int8,
+    .pack_int8 = tt__int8_pack,
     .linear = tt__cpu_linear,
     .conv = tt__cpu_conv,
     .group_norm = tt__cpu_group_norm,
     .layer_norm = layer_norm,
-    .allow_int8 = tt__cpu_allow_int8,
-    .pack_int8 = tt__int8_pack,
     .attention = tt__cpu_attention,
     .activate = activate,
     /* memory copies and table look-ups: the reference is as good as it gets */
