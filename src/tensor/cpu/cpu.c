@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "tensor/cpu/int8.h"
 #include "tensor/ref/ref.h"
 
 bool tt_cpu_has_bf16(void) {
