@@ -174,8 +174,8 @@ typedef struct tt_request {
     /* What the model is told of the picture, in pixels; 0: width and height. */
     int original_width, original_height, target_width, target_height;
     int crop_left, crop_top;
-    /* A second pass in a larger size ("hires fix"): above 1, width and height grow by this, to multiples of 8. Not with an
-     * image. */
+    /* A second pass in a larger size ("hires fix"): above 1, width and height grow by this, cut to multiples of 8. Not with
+     * an image. */
     float hires_scale;
     float hires_strength; /* of the second pass: 0.7 */
     int hires_steps;      /* 0: as steps */
@@ -248,10 +248,10 @@ typedef struct tt_result {
     int prompt_variants;       /* texts that prompt editing made */
     int unguided_steps;        /* per picture */
     int base_steps;            /* before the refiner took over; = steps without one */
-    int hires_steps;           /* that ran; 0: no second pass */
+    int hires_steps;           /* of steps, those of the second pass; 0: there was none */
     const char *vae_precision; /* what the last picture was decoded in: "f32" or "bf16" */
     bool vae_tiled;
-    int steps;              /* that ran, per picture */
+    int steps;              /* that ran, per picture, in both passes */
     int prompt_tokens;      /* of the first prompt variant, without markers, before any cut */
     int prompt_tokens_used; /* what was not cut */
     tt_timings timings;
