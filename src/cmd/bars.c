@@ -19,6 +19,8 @@ enum {
     MAX_CELLS = 40,
     LINE_MS = 10 * 1000, /* between plain lines, where a tenth takes longer */
     TENTHS = 10,
+    MEASURED_BYTES =
+        1000 * 1000, /* from fewer no speed is told: they are the first answers' heads */
 };
 
 static int terminal_columns(void) {
@@ -75,7 +77,7 @@ static void amount_text(char out[64], const tt_download_progress *d) {
 static void speed_text(char out[64], const tt_download_progress *d) {
     char rate[TT__SIZE_BYTES], left[TT_DURATION_BYTES];
     out[0] = '\0';
-    if (!(d->bytes_per_s >= 1)) return;
+    if (!(d->bytes_per_s >= 1) || d->bytes_done < MEASURED_BYTES) return;
     tt__size_text(rate, (uint64_t)d->bytes_per_s);
     tt__progress_duration(left, (double)d->eta_ms / 1000);
     snprintf(out, 64, "%s/s%s%s%s", rate, d->eta_ms >= 0 ? ", " : "", d->eta_ms >= 0 ? left : "",

@@ -309,15 +309,18 @@ int tt__show_help(bool is_all) {
         "digest (8 digits or more)\n");
 }
 
-typedef struct leased {
-    const char *digest;
+typedef struct search {
+    tt_library_entry *entry; /* its digest is what is looked for */
     bool is_leased;
-} leased;
+} search;
 
-static bool look_for_lease(void *context, const tt_library_entry *entry) {
-    leased *l = context;
-    l->is_leased = strcmp(entry->digest, l->digest) == 0 && entry->is_leased;
-    return !l->is_leased;
+/* By a digest only the bytes are found: the first name that they have tells more. */
+static bool look_closer(void *context, const tt_library_entry *entry) {
+    search *s = context;
+    if (strcmp(entry->digest, s->entry->digest) != 0) return true;
+    s->is_leased = s->is_leased || entry->is_leased;
+    if (!*s->entry->identity && *entry->identity) *s->entry = *entry;
+    return true;
 }
 
 static void print_line(const char *label, const char *text) {
@@ -375,9 +378,9 @@ static int show(tt_library *l, const tt_reference *r, bool is_json) {
         tt__store_tell(err.message);
         return TT_EXIT_FAILED;
     }
-    leased lease = {.digest = entry.digest};
-    if (*entry.digest) tt_library_list(l, look_for_lease, &lease, NULL);
-    entry.is_leased = lease.is_leased;
+    search s = {.entry = &entry};
+    if (*entry.digest) tt_library_list(l, look_closer, &s, NULL);
+    entry.is_leased = s.is_leased;
     return is_json ? tt__print_json(tt__entry_json(&entry)) : print_entry(&entry);
 }
 

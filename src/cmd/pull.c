@@ -99,11 +99,20 @@ static double seconds_of(const tt_store_model *m) {
     return ms / 1000;
 }
 
+/* Small files take no whole seconds. */
+static void duration_text(char out[TT_DURATION_BYTES], double seconds) {
+    const double exact_below = 9.95;
+    if (seconds < exact_below)
+        snprintf(out, TT_DURATION_BYTES, "%.1f s", seconds);
+    else
+        tt__progress_duration(out, seconds);
+}
+
 static void tell_found(const tt_store_model *m) {
     char name[TT__NAME_BYTES], size[TT__SIZE_BYTES], duration[TT_DURATION_BYTES];
     tt__shown(name, m->entry.name, 0);
     tt__size_text(size, m->entry.size);
-    tt__progress_duration(duration, seconds_of(m));
+    duration_text(duration, seconds_of(m));
     if (m->was_here)
         fprintf(stderr, "%s: already here, %s, %s\n", name, tt_model_kind_name(m->entry.kind),
                 size);

@@ -1,8 +1,6 @@
 /* `tintype gc` and `tintype verify`: room, and damage. */
-#include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
+#include <sys/statvfs.h>
 
 #include "cmd/cancel.h"
 #include "cmd/store_commands.h"
@@ -16,11 +14,10 @@ int tt__gc_help(bool is_all) {
     return tt__store_help(
         "tintype gc: makes room in the store.\n"
         "\n"
-        "  tintype gc                    left-overs of downloads, bytes that no name points at, "
-        "and "
-        "what is over\n                                TINTYPE_MODELS_MAX_BYTES\n"
-        "  tintype gc --need 20GB        also the models used least, until 20 GB fit\n"
-        "  tintype gc --dry-run          says what would go\n"
+        "  tintype gc                left-overs of downloads, bytes that no name points at, and "
+        "what is\n                            over TINTYPE_MODELS_MAX_BYTES\n"
+        "  tintype gc --need 20GB    also the models used least, until 20 GB fit\n"
+        "  tintype gc --dry-run      says what would go\n"
         "  tintype gc --json\n"
         "\n"
         "Stays: what is pinned, in use, in a read-only folder, or could not be fetched again. "
@@ -59,18 +56,45 @@ static int print_sweep_json(const tt_library_sweep *s, bool is_rehearsal, const 
     return tt__print_json(o);
 }
 
-static int collect(tt_library *l, uint64_t need, bool is_rehearsal, bool is_json) {
+/* The collection does what it can; whether that was enough is for whoever needed it. */
+static tt_status check_room(const tt__opened *o, const tt_library_sweep *s, uint64_t need,
+                            bool is_rehearsal, tt_err *err) {
+    char kept[TT__SIZE_BYTES], needed[TT__SIZE_BYTES], most[TT__SIZE_BYTES];
+    uint64_t max_bytes = o->options.store.library.max_bytes, free_bytes = UINT64_MAX;
+    struct statvfs disk;
+    tt__size_text(kept, s->kept_bytes);
+    tt__size_text(needed, need);
+    tt__size_text(most, max_bytes);
+    if (max_bytes && (need > max_bytes || s->kept_bytes > max_bytes - need))
+        return tt_fail(err, TT_E_IO,
+                       "not enough room: %s of models stay, %s are needed, and "
+                       "TINTYPE_MODELS_MAX_BYTES is %s",
+                       kept, needed, most);
+    if (statvfs(o->options.root, &disk) == 0)
+        free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize + (is_rehearsal ? s->freed_bytes : 0);
+    tt__size_text(most, free_bytes);
+    if (need == 0 ||
+        (free_bytes > TT_STORE_RESERVE_BYTES && free_bytes - TT_STORE_RESERVE_BYTES >= need))
+        return TT_OK;
+    return tt_fail(err, TT_E_IO,
+                   "not enough room: %s are needed, the disk has %s, and 256 MiB of it stay free",
+                   needed, most);
+}
+
+static int collect(const tt__opened *o, uint64_t need, bool is_rehearsal, bool is_json) {
     tt_library_sweep sweep = {0};
     tt_err err;
-    tt_status status = tt_library_gc(l, need, is_rehearsal, &sweep, &err);
-    bool has_problem = status != TT_OK;
-    if (has_problem) tt__store_tell(err.message);
     int printed = TT_EXIT_OK;
+    tt_status collected = tt_library_gc(o->library, need, is_rehearsal, &sweep, &err);
+    tt_status status = collected;
+    if (status == TT_OK) status = check_room(o, &sweep, need, is_rehearsal, &err);
     if (is_json)
-        printed = print_sweep_json(&sweep, is_rehearsal, has_problem ? err.message : NULL);
-    else if (!has_problem || sweep.freed_bytes > 0)
+        printed = print_sweep_json(&sweep, is_rehearsal, status == TT_OK ? NULL : err.message);
+    else if (collected == TT_OK)
         printed = print_sweep(&sweep, is_rehearsal);
-    return has_problem ? TT_EXIT_FAILED : printed;
+    if (status == TT_OK) return printed;
+    tt__store_tell(err.message);
+    return TT_EXIT_FAILED;
 }
 
 int tt__gc(int argc, char **argv) {
@@ -90,7 +114,7 @@ int tt__gc(int argc, char **argv) {
         return code;
     }
     if (tt__opened_open(&opened, false, &code))
-        code = collect(opened.library, need, is_rehearsal, words.is_json);
+        code = collect(&opened, need, is_rehearsal, words.is_json);
     tt__opened_close(&opened);
     return code;
 }
