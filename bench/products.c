@@ -1,4 +1,4 @@
-/* Matrix products and convolutions in bf16 at SDXL's sizes, by every path of this CPU and by oneDNN, as a table.
+/* Matrix products and convolutions in bf16 and int8 at SDXL's sizes, by every path of this CPU and by oneDNN, as a table.
  *
  *     bench_products [--threads N] [--rounds N] [--cold] [--only TEXT]
  *
@@ -15,9 +15,10 @@
 
 #include "base/alloc.h"
 #include "tensor/cpu/cpu.h"
+#include "tensor/cpu/peak.h"
 #include "tensor/ops.h"
 
-enum { MAX_ROUNDS = 1000, MAX_WEIGHTS = 64, COLD_BYTES = 400 << 20, PATHS = 3 };
+enum { MAX_ROUNDS = 1000, MAX_WEIGHTS = 64, COLD_BYTES = 400 << 20, PATHS = 5 };
 
 typedef struct options {
     int threads, rounds;
@@ -69,6 +70,7 @@ static const shape shapes[] = {
 typedef struct path {
     const char *name;
     tt_cpu_level level;
+    bool is_int8;
     tt_ops *ops;
     tt_weight *weights[MAX_WEIGHTS];
     double seconds[MAX_ROUNDS];
@@ -87,59 +89,6 @@ static double now(void) {
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
-
-/* ---- the peak: only registers */
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-enum { PEAK_ROUNDS = 4000, TILE_FLOPS = 4 * 2 * 16 * 16 * 32, VECTOR_FLOPS = 8 * 2 * 32 };
-
-__attribute__((target("amx-tile,amx-bf16"))) static void multiply_tiles(void) {
-    tt__amx_begin(&tt__amx_full_tiles);
-    for (int i = 0; i < PEAK_ROUNDS; i++) {
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-    }
-    tt__amx_end();
-}
-
-__attribute__((target("avx512f,avx512bf16"))) static void multiply_vectors(void) {
-    __m512 sums[8];
-    __m512bh x = (__m512bh)_mm512_setzero_si512();
-    for (int i = 0; i < 8; i++) sums[i] = _mm512_setzero_ps();
-    for (int i = 0; i < PEAK_ROUNDS; i++) {
-#pragma GCC unroll 8
-        for (int j = 0; j < 8; j++) {
-            sums[j] = _mm512_dpbf16_ps(sums[j], x, x);
-            __asm__ volatile("" : "+v"(sums[j])); /* or nobody wants it, and it is gone */
-        }
-    }
-}
-
-/* Seconds per multiplication-and-addition pair of all threads together, as flops a second. */
-static double peak_of(const tt_cpu_features *f, bool tiles) {
-    if (tiles ? !f->amx_bf16 : !f->avx512_bf16) return 0;
-    double start = now(), flops = 0;
-#pragma omp parallel reduction(+ : flops)
-    {
-        if (tiles)
-            multiply_tiles();
-        else
-            multiply_vectors();
-        flops += PEAK_ROUNDS * (double)(tiles ? TILE_FLOPS : VECTOR_FLOPS);
-    }
-    return flops / (now() - start);
-}
-#else
-static double peak_of(const tt_cpu_features *f, bool tiles) {
-    (void)f;
-    (void)tiles;
-    return 0;
-}
-#endif
 
 /* ---- one shape */
 
@@ -167,17 +116,25 @@ static void fill(uint16_t *v, int64_t count, float most) {
 static void make_weights(path *p, const shape *s, int n) {
     int64_t count = s->c_in * s->c_out * (s->kernel ? (int64_t)s->kernel * s->kernel : 1);
     uint16_t *plain = tt_alloc((size_t)count * sizeof *plain);
-    if (!plain) ok(tt_fail_nomem(&err, "a weight", (size_t)count * sizeof *plain));
+    float *values = tt_alloc((size_t)count * sizeof *values);
+    if (!plain || !values) ok(tt_fail_nomem(&err, "a weight", (size_t)count * sizeof *plain));
     int64_t inputs = count / s->c_out;
     fill(plain, count, 1.0f / sqrtf((float)inputs)); /* so that outputs are as usual */
+    tt_convert(values, TT_F32, plain, TT_BF16, (size_t)count);
     const tt_conv_shape conv = {s->c_out, s->c_in, s->kernel, s->stride, 1, 1, 1, 1};
     for (int i = 0; i < n; i++) {
-        if (s->kernel)
+        if (s->kernel && p->is_int8)
+            ok(tt_weight_conv_int8(p->ops, values, NULL, &conv, &p->weights[i], &err));
+        else if (p->is_int8)
+            ok(tt_weight_linear_int8(p->ops, values, NULL, s->c_out, s->c_in, &p->weights[i],
+                                     &err));
+        else if (s->kernel)
             ok(tt_weight_conv(p->ops, plain, NULL, &conv, &p->weights[i], &err));
         else
             ok(tt_weight_linear(p->ops, plain, NULL, s->c_out, s->c_in, &p->weights[i], &err));
     }
     tt_free(plain);
+    tt_free(values);
 }
 
 typedef struct tensors {
@@ -233,6 +190,7 @@ static void measure(const options *o, const shape *s, path *paths, int n) {
     int n_weights = weights_of(o, s);
     tensors t;
     tt_cpu_features f = tt__cpu_features();
+    tt_cpu_features without_tiles = tt__cpu_features_limited(TT_CPU_AVX512_BF16);
     double peaks[2] = {0, 0};
     make_tensors(paths[0].ops, s, &t);
     for (int i = 0; i < n; i++) {
@@ -241,7 +199,7 @@ static void measure(const options *o, const shape *s, path *paths, int n) {
     }
     for (int round = 0; round < o->rounds; round++) {
         for (int tiles = 0; tiles < 2; tiles++) {
-            double peak = peak_of(&f, tiles);
+            double peak = tt__peak_round(tiles ? &f : &without_tiles, TT_PEAK_BF16);
             if (peak > peaks[tiles]) peaks[tiles] = peak;
         }
         for (int i = 0; i < n; i++) {
@@ -255,7 +213,8 @@ static void measure(const options *o, const shape *s, path *paths, int n) {
     for (int i = 0; i < n; i++) {
         qsort(paths[i].seconds, (size_t)o->rounds, sizeof(double), compare_doubles);
         bool vectors = paths[i].level == TT_CPU_AVX512_BF16 || !f.amx_bf16;
-        print_path(&paths[i], o->rounds, flops_of(s), peaks[!vectors]);
+        double peak = paths[i].is_int8 ? 0 : peaks[!vectors];
+        print_path(&paths[i], o->rounds, flops_of(s), peak);
         for (int j = 0; j < n_weights; j++) tt_weight_free(paths[i].ops, paths[i].weights[j]);
     }
     printf("   %.0f\n", peaks[f.amx_bf16] / 1e9);
@@ -302,18 +261,24 @@ static options parse_options(int argc, char **argv) {
 }
 
 static int open_paths(const options *o, path *paths) {
-    static const path all[PATHS] = {{.name = "amx_bf16", .level = TT_CPU_AMX},
-                                    {.name = "avx512_bf16", .level = TT_CPU_AVX512_BF16},
-                                    {.name = "oneDNN", .level = TT_CPU_AVX512}};
+    static const path all[PATHS] = {
+        {.name = "amx_bf16", .level = TT_CPU_AMX},
+        {.name = "avx512_bf16", .level = TT_CPU_AVX512_BF16},
+        {.name = "oneDNN", .level = TT_CPU_AVX512},
+        {.name = "amx_int8", .level = TT_CPU_AMX, .is_int8 = true},
+        {.name = "avx512_vnni", .level = TT_CPU_AVX512, .is_int8 = true}};
     tt_cpu_features f = tt__cpu_features();
     int n = 0;
     for (int i = 0; i < PATHS; i++) {
         if (all[i].level == TT_CPU_AMX && !f.amx_bf16) continue;
         if (all[i].level == TT_CPU_AVX512_BF16 && !f.avx512_bf16) continue;
+        if (all[i].is_int8 && !f.avx512_vnni) continue;
         const tt_ops_options how = {TT_BACKEND_CPU, TT_BF16, o->threads};
         paths[n] = all[i];
         ok(tt_ops_open(&how, &paths[n].ops, &err));
-        tt__cpu_force(paths[n++].ops, all[i].level);
+        tt__cpu_force(paths[n].ops, all[i].level);
+        if (all[i].is_int8) ok(tt_ops_allow_int8(paths[n].ops, &err));
+        n++;
     }
     return n;
 }

@@ -70,6 +70,7 @@ typedef struct tt_backend {
     tt_status (*concat)(tt_ops *, const tt_tensor *a, const tt_tensor *b, tt_tensor *y, tt_err *);
     tt_status (*upload)(tt_ops *, const float *host, tt_tensor *y, tt_err *);
     tt_status (*download)(tt_ops *, const tt_tensor *x, float *host, tt_err *);
+    void (*measure_peak)(tt_ops *, tt_ops_peak *out); /* `out` is empty; NULL: nobody knows */
 } tt_backend;
 
 struct tt_ops {

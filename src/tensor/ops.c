@@ -394,6 +394,48 @@ static tt_status timed(tt_ops *ops, op_kind kind, int64_t start_us, tt_status st
     return status;
 }
 
+/* Beside calls and time; before the call, which may write over what it is counted from. */
+static void count_work(tt_ops *ops, op_kind kind, double flops, double bytes) {
+    if (ops->scratch.measuring) return;
+    ops->times[kind].flops += flops;
+    ops->times[kind].bytes += bytes;
+}
+
+/* NULL counts as nothing. */
+static double bytes_of(const tt_tensor *t) {
+    return t ? (double)tt_tensor_count(t) * (double)tt_dtype_size(t->dtype) : 0;
+}
+
+static double host_bytes(const tt_tensor *t) {
+    return (double)tt_tensor_count(t) * (double)sizeof(float);
+}
+
+/* taps: inputs of a channel that an output is made of. */
+static void count_product(tt_ops *ops, op_kind kind, const tt_weight *w, int taps,
+                          const tt_tensor *x, const tt_epilogue *e, const tt_tensor *y) {
+    double macs = (double)tt_tensor_count(y) * (double)w->n_in * taps;
+    count_work(ops, kind, 2 * macs,
+               (double)w->size_bytes + bytes_of(x) + bytes_of(y) + bytes_of(e->mul) +
+                   bytes_of(e->add));
+}
+
+/* Scores and sums of values are a product each; a causal query sees half of the keys and itself. */
+static void count_attention(tt_ops *ops, const tt_attention *a, const tt_tensor *y) {
+    double queries = (double)tt_tensor_tokens(a->q), keys = (double)tt_tensor_tokens(a->k);
+    double pairs = a->causal ? queries * (queries + 1) / 2 : queries * keys;
+    double width = (double)(a->heads * a->head_dim);
+    double read =
+        (double)a->q->n * width * (queries + 2 * keys); /* of fused rows only their parts */
+    count_work(ops, OP_ATTENTION, 2 * 2 * (double)a->q->n * width * pairs,
+               read * (double)tt_dtype_size(a->q->dtype) + bytes_of(y));
+}
+
+void tt_ops_measure_peak(tt_ops *ops, tt_ops_peak *out) {
+    *out = (tt_ops_peak){.f32_by = "", .bf16_by = "", .int8_by = ""};
+    tt_ops_begin(ops);
+    if (ops->backend->measure_peak) ops->backend->measure_peak(ops, out);
+}
+
 static bool same_shape(const tt_tensor *a, const tt_tensor *b) {
     return a->n == b->n && a->h == b->h && a->w == b->w && a->c == b->c;
 }
@@ -429,6 +471,7 @@ tt_status tt_op_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
     TT_TRY(expect("linear", "x", x, x->n, x->h, x->w, w->n_in, err));
     TT_TRY(expect("linear", "y", y, x->n, x->h, x->w, w->n_out, err));
     TT_TRY(check_epilogue("linear", e, y, err));
+    count_product(ops, OP_LINEAR, w, 1, x, e, y);
     int64_t start = start_clock(ops);
     return timed(ops, OP_LINEAR, start, ops->backend->linear(ops, w, x, e, y, err));
 }
@@ -445,6 +488,7 @@ tt_status tt_op_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
     TT_TRY(expect("conv", "y", y, x->n, conv_out(x->h, s->pad_top, s->pad_bottom, s),
                   conv_out(x->w, s->pad_left, s->pad_right, s), w->n_out, err));
     TT_TRY(check_epilogue("conv", e, y, err));
+    count_product(ops, OP_CONV, w, s->kernel * s->kernel, x, e, y);
     int64_t start = start_clock(ops);
     return timed(ops, OP_CONV, start, ops->backend->conv(ops, w, x, e, y, err));
 }
@@ -461,6 +505,7 @@ tt_status tt_op_group_norm(tt_ops *ops, const tt_weight *w, const tt_group_norm 
         (args->add->n != x->n || args->add_offset < 0 || args->add_offset + x->c > args->add->c))
         return wrong_shape("group norm", "add", args->add, x->n, 1, 1, args->add_offset + x->c,
                            err);
+    count_work(ops, OP_GROUP_NORM, 0, bytes_of(x) + bytes_of(y));
     int64_t start = start_clock(ops);
     return timed(ops, OP_GROUP_NORM, start, ops->backend->group_norm(ops, w, args, x, y, err));
 }
@@ -469,6 +514,7 @@ tt_status tt_op_layer_norm(tt_ops *ops, const tt_weight *w, float eps, const tt_
                            tt_tensor *y, tt_err *err) {
     TT_TRY(expect("layer norm", "x", x, x->n, x->h, x->w, w->n_out, err));
     TT_TRY(expect("layer norm", "y", y, x->n, x->h, x->w, x->c, err));
+    count_work(ops, OP_LAYER_NORM, 0, bytes_of(x) + bytes_of(y));
     int64_t start = start_clock(ops);
     return timed(ops, OP_LAYER_NORM, start, ops->backend->layer_norm(ops, w, eps, x, y, err));
 }
@@ -491,6 +537,7 @@ tt_status tt_op_attention(tt_ops *ops, const tt_attention *args, tt_tensor *y, t
     TT_TRY(expect("attention", "k", k, q->n, k->h, k->w, k->c, err));
     TT_TRY(expect("attention", "v", v, q->n, k->h, k->w, v->c, err));
     TT_TRY(expect("attention", "y", y, q->n, q->h, q->w, width, err));
+    count_attention(ops, args, y);
     int64_t start = start_clock(ops);
     return timed(ops, OP_ATTENTION, start, ops->backend->attention(ops, args, y, err));
 }
@@ -507,12 +554,14 @@ tt_status tt_op_embed(tt_ops *ops, const tt_weight *table, const tt_weight *posi
             return tt_fail(err, TT_E_INVALID,
                            "token id %d: the model's vocabulary has %lld entries", (int)ids[i],
                            (long long)table->n_in);
+    count_work(ops, OP_EMBED, 0, 2 * bytes_of(y));
     int64_t start = start_clock(ops);
     return timed(ops, OP_EMBED, start, ops->backend->embed(ops, table, positions, ids, y, err));
 }
 
 tt_status tt_op_upsample(tt_ops *ops, const tt_tensor *x, tt_tensor *y, tt_err *err) {
     TT_TRY(expect("upsample", "y", y, x->n, y->h, y->w, x->c, err));
+    count_work(ops, OP_UPSAMPLE, 0, bytes_of(x) + bytes_of(y));
     int64_t start = start_clock(ops);
     return timed(ops, OP_UPSAMPLE, start, ops->backend->upsample(ops, x, y, err));
 }
@@ -521,6 +570,7 @@ tt_status tt_op_concat(tt_ops *ops, const tt_tensor *a, const tt_tensor *b, tt_t
                        tt_err *err) {
     TT_TRY(expect("concat", "b", b, a->n, a->h, a->w, b->c, err));
     TT_TRY(expect("concat", "y", y, a->n, a->h, a->w, a->c + b->c, err));
+    count_work(ops, OP_CONCAT, 0, 2 * bytes_of(y));
     int64_t start = start_clock(ops);
     return timed(ops, OP_CONCAT, start, ops->backend->concat(ops, a, b, y, err));
 }
@@ -528,16 +578,19 @@ tt_status tt_op_concat(tt_ops *ops, const tt_tensor *a, const tt_tensor *b, tt_t
 tt_status tt_op_activate(tt_ops *ops, tt_activation act, const tt_tensor *x, tt_tensor *y,
                          tt_err *err) {
     TT_TRY(expect("activation", "y", y, x->n, x->h, x->w, x->c, err));
+    count_work(ops, OP_ACTIVATE, 0, bytes_of(x) + bytes_of(y));
     int64_t start = start_clock(ops);
     return timed(ops, OP_ACTIVATE, start, ops->backend->activate(ops, act, x, y, err));
 }
 
 tt_status tt_op_upload(tt_ops *ops, const float *host, tt_tensor *y, tt_err *err) {
+    count_work(ops, OP_UPLOAD, 0, bytes_of(y) + host_bytes(y));
     int64_t start = start_clock(ops);
     return timed(ops, OP_UPLOAD, start, ops->backend->upload(ops, host, y, err));
 }
 
 tt_status tt_op_download(tt_ops *ops, const tt_tensor *x, float *host, tt_err *err) {
+    count_work(ops, OP_DOWNLOAD, 0, bytes_of(x) + host_bytes(x));
     int64_t start = start_clock(ops);
     return timed(ops, OP_DOWNLOAD, start, ops->backend->download(ops, x, host, err));
 }

@@ -194,9 +194,20 @@ tt_status tt_op_activate(tt_ops *ops, tt_activation act, const tt_tensor *x, tt_
 typedef struct tt_op_time {
     const char *name; /* "linear", "conv"... */
     int64_t calls, us;
+    double flops; /* of products, by their shapes: a multiplication and an addition are two */
+    double bytes; /* that must move: operands and weights read once, results written once */
 } tt_op_time;
 enum { TT_OP_KINDS = 11 };
 const tt_op_time *tt_ops_times(const tt_ops *ops); /* [TT_OP_KINDS] */
 void tt_ops_times_reset(tt_ops *ops);
+
+/* What the device's arithmetic does at best, in operations a second counted as flops are: measured with all of the engine's
+ * threads and nothing but registers. 0: not native, or nobody knows (the reference, GPUs). */
+typedef struct tt_ops_peak {
+    double f32, bf16, int8;
+    const char *f32_by, *bf16_by, *int8_by; /* the instructions, "amx_bf16"; "" for 0. Static */
+    char features[128];                     /* "avx2 avx512 amx_bf16"; "" for 0 */
+} tt_ops_peak;
+void tt_ops_measure_peak(tt_ops *ops, tt_ops_peak *out); /* takes a tenth of a second */
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "tensor/cpu/int8.h"
+#include "tensor/cpu/peak.h"
 #include "tensor/ref/ref.h"
 
 bool tt_cpu_has_bf16(void) {
@@ -99,6 +100,10 @@ static tt_status activate(tt_ops *ops, tt_activation act, const tt_tensor *x, tt
     return TT_OK;
 }
 
+static void measure_peak(tt_ops *ops, tt_ops_peak *out) {
+    tt__peak_measure(&tt__cpu_state(ops)->features, out);
+}
+
 const tt_backend tt__backend_cpu = {
     .name = "cpu",
     .open = open_cpu,
@@ -122,4 +127,5 @@ const tt_backend tt__backend_cpu = {
     .concat = tt__ref_concat,
     .upload = tt__ref_upload,
     .download = tt__ref_download,
+    .measure_peak = measure_peak,
 };
