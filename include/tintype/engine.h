@@ -263,6 +263,31 @@ tt_status tt_engine_generate(tt_engine *engine, const tt_request *request, tt_re
                              tt_err *err);
 void tt_result_release(tt_result *result);
 
+/* ---- where the time goes ------------------------------------------------------------------------------------------ */
+
+/* One kind of operation of the networks since the last reset. */
+enum { TT_OPERATION_KINDS = 11 };
+typedef struct tt_operation {
+    const char *name; /* "linear", "conv", "attention"...; static */
+    int64_t calls;
+    double ms;    /* wall clock on the CPU; on a GPU its own, from the first reset on */
+    double gflop; /* of products, by their shapes: a multiplication and an addition are two */
+    double gbyte; /* that must move: operands and weights read once, results written once */
+} tt_operation;
+/* Both may also be called from a request's progress callback: what the steps took is what there is at the last step, when
+ * the first reset it. On a GPU the first reset switches marks on, which take up to a tenth of the time. */
+void tt_engine_get_operations(const tt_engine *engine, tt_operation out[TT_OPERATION_KINDS]);
+void tt_engine_reset_operations(tt_engine *engine);
+
+/* What the device's arithmetic does at best, with all of the engine's threads and nothing but registers, in GFLOP/s; 0: not
+ * native, or not known (GPUs). Measuring takes a tenth of a second; other work on the machine shows. */
+typedef struct tt_peak {
+    double f32, bf16, int8;
+    const char *f32_by, *bf16_by, *int8_by; /* the instructions: "amx_bf16"; "" for 0. Static */
+    char features[128]; /* of the CPU: "avx2 avx512 amx_bf16"; "" when not known */
+} tt_peak;
+void tt_engine_measure_peak(tt_engine *engine, tt_peak *out);
+
 /* Canonical names, NULL-terminated; static. */
 const char *const *tt_sampler_names(void);
 const char *const *tt_schedule_names(void);
