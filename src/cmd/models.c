@@ -94,7 +94,8 @@ static bool add_json(void *context, const tt_library_entry *entry) {
     list *l = context;
     if (l->kind_text && entry->kind != l->kind) return true;
     json_object *o = tt__entry_json(entry);
-    l->is_short_of_memory = !o || json_object_array_add(l->array, o) != 0;
+    l->is_short_of_memory = !l->array || !o || json_object_array_add(l->array, o) != 0;
+    if (l->is_short_of_memory) json_object_put(o);
     return !l->is_short_of_memory;
 }
 

@@ -167,7 +167,7 @@ void tt__store_tell(const char *sentence) {
 }
 
 void tt__put_object(json_object *o, const char *name, json_object *value) {
-    if (!value || json_object_object_add(o, name, value) != 0) json_object_put(value);
+    if (!o || !value || json_object_object_add(o, name, value) != 0) json_object_put(value);
 }
 
 void tt__put_text(json_object *o, const char *name, const char *text) {

@@ -53,7 +53,8 @@ bool tt__store_reference_read(const char *text, tt_reference *out);
 /* "tintype: <sentence>" on standard error. */
 void tt__store_tell(const char *sentence);
 
-/* A member, of memory that could not be had if it is missing. Text is cleaned as tt__clean does. */
+/* Members of an answer. One that memory is out for is missing; an object that it was out for (NULL) takes none. Text is
+ * cleaned as tt__clean does. */
 void tt__put_text(json_object *o, const char *name, const char *text);
 void tt__put_number(json_object *o, const char *name, uint64_t value);
 void tt__put_bool(json_object *o, const char *name, bool value);

@@ -45,8 +45,9 @@ def models_are_chosen_by_kind_and_sorted(store):
     sizes = [line for line in table(store, "--sort", "size")]
     has(sizes[0], "checkpoint")
     has(sizes[-1], "vae")
-    kinds = [next(word for word in line.split() if word in ("checkpoint", "lora", "vae")) for line in table(store, "--sort", "kind")]
-    equal(kinds, ["checkpoint", "lora", "vae"])
+    kinds = ("checkpoint", "lora", "vae")
+    shown = [next(word for word in line.split() if word in kinds) for line in table(store, "--sort", "kind")]
+    equal(tuple(shown), kinds)
     has(store.run("models", "--kind", "embedding").out, "No model of this kind is in the store")
 
 

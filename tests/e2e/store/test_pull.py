@@ -186,7 +186,8 @@ def two_processes_fetch_once(store):
 def trouble_on_the_way_is_overcome(store):
     for kind in ("reset", "truncated", "429", "503", "cloudflare_522", "expired_signature"):
         store.fake.clear()
-        store.fake.faults({"kind": kind, "times": 2, "match": CDN, "params": {"at": 1000} if kind in ("reset", "truncated") else {}})
+        params = {"at": 1000} if kind in ("reset", "truncated") else {}
+        store.fake.faults({"kind": kind, "times": 2, "match": CDN, "params": params})
         digest, path = store.pull("civitai:202")
         store.run("rm", "civitai:202")
         equal((digest, path.exists()), (store.items["civitai:old-photo.safetensors"]["sha256"], False), kind)

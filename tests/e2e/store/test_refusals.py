@@ -1,5 +1,5 @@
-"""What the services answer when it goes wrong, and the sentence that a person reads. Each failure is told once, names the model,
-says what to do where something can be done, and leaves nothing behind."""
+"""What the services answer when it goes wrong, and the sentence that a person reads. Each failure is told once, names the
+model, says what to do where something can be done, and leaves nothing behind."""
 
 from harness import case, equal, has, lacks, main
 
@@ -48,7 +48,8 @@ def civitai_sends_its_login_page_with_200(store):
 
 @case
 def civitai_refuses_for_its_own_reasons(store):
-    refused(store, "civitai:301", "forbidden", "civitai:301: in early access until 2099-01-01; only who bought it may download it")
+    refused(store, "civitai:301", "forbidden", "civitai:301: in early access until 2099-01-01; only who bought it may "
+            "download it")
     refused(store, "civitai:401", "gone", "civitai:401: archived by its creator")
     refused(store, "civitai:202", "gone", "archived by its creator (HTTP 410)", {"kind": "410", "match": DOWNLOAD})
     refused(store, "civitai:202", "region", "does not serve the country this machine is in (HTTP 451); run in another region",
@@ -72,7 +73,8 @@ def services_that_are_busy_are_said_to_be(store):
 def hugging_face_refuses_for_its_own_reasons(store):
     gated = "hf://tintype/gated/a.safetensors"
     refused(store, gated, "auth", "gated: accept its licence on huggingface.co and set HF_TOKEN", env={"HF_TOKEN": None})
-    refused(store, "hf://tintype/nothing/a.safetensors", "gone", "no such repository, or the account of HF_TOKEN may not see it")
+    refused(store, "hf://tintype/nothing/a.safetensors", "gone", "no such repository, or the account of HF_TOKEN may "
+            "not see it")
     refused(store, "hf://tintype/tiny/nothing.safetensors", "gone", "the repository has no file nothing.safetensors")
     refused(store, "hf://tintype/tiny@v9/a.safetensors", "gone", "the repository has no revision v9")
     refused(store, HF_FILE, "auth", "Hugging Face does not accept the token in HF_TOKEN", env={"HF_TOKEN": "hf_OfNobodyAtAll"})

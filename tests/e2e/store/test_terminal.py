@@ -25,8 +25,8 @@ class Terminal:
         self.master, slave = pty.openpty()
         self.resize(columns)
         # pylint: disable-next=consider-using-with; end() waits for it
-        self.process = subprocess.Popen([PROGRAM, *words], cwd=store.folder, env=store.env(**(env or {})), stdin=slave, stderr=slave,
-                                        stdout=subprocess.PIPE, start_new_session=True,
+        self.process = subprocess.Popen([PROGRAM, *words], cwd=store.folder, env=store.env(**(env or {})),
+                                        stdin=slave, stderr=slave, stdout=subprocess.PIPE, start_new_session=True,
                                         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         os.close(slave)
         self.seen = b""

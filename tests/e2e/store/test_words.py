@@ -70,7 +70,8 @@ def variables_that_make_no_sense_are_told_by_name(store):
             has(done.err, f"tintype: {name}: ")
         if name in ("CIVITAI_API_KEY", "HF_TOKEN"):
             lacks(done.err, value)
-    done = store.run("models", status=2, env={"TINTYPE_ALLOW_PRIVATE": None, "TINTYPE_CIVITAI_URL": "http://mirror.example.org"})
+    plain = {"TINTYPE_ALLOW_PRIVATE": None, "TINTYPE_CIVITAI_URL": "http://mirror.example.org"}
+    done = store.run("models", status=2, env=plain)
     has(done.err, "http:// needs TINTYPE_ALLOW_PRIVATE=1")
 
 
