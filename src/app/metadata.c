@@ -193,6 +193,8 @@ static tt_status put_model(tt_buf *out, const tt_app_facts *f, tt_err *err) {
     TT_TRY(put_name(out, "model", f->info->model_name, err));
     if (f->info->refiner_name) TT_TRY(put_name(out, "refiner", f->info->refiner_name, err));
     TT_TRY(put_string(out, "precision", f->info->precision, err));
+    if (f->info->n_int8 > 0)
+        TT_TRY(put_integer(out, "int8_parameters", (uint64_t)f->info->n_int8, err));
     TT_TRY(put_string(out, "vae_precision", vae, err));
     TT_TRY(put_switch(out, "vae_tiled", result->vae_tiled, err));
     TT_TRY(put_string(out, "prediction", result->prediction, err));

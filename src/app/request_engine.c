@@ -8,6 +8,7 @@
 
 static tt_precision precision_named(const char *name) {
     if (strcmp(name, "f32") == 0) return TT_PRECISION_F32;
+    if (strcmp(name, "int8") == 0) return TT_PRECISION_INT8;
     return strcmp(name, "bf16") == 0 ? TT_PRECISION_BF16 : TT_PRECISION_AUTO;
 }
 

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "nn/loader_parts.h"
+#include "tensor/int8.h"
 
 /* Names and jobs of the largest SDXL checkpoint take 1 MiB. */
 #define MAX_JOB_BYTES (64 * TT_MIB)
@@ -64,6 +65,10 @@ tt_status tt_load_size(const tt_loader *l, const char *prefix, const char *name,
     return TT_OK;
 }
 
+static int64_t taps_of(const tt__job *job) {
+    return job->kind == TT__JOB_CONV ? (int64_t)job->conv.kernel * job->conv.kernel : 1;
+}
+
 static tt_status new_job(tt_loader *l, tt__job_kind kind, const char *prefix,
                          const char *const *names, int n_names, tt_weight **slot, tt__job **out,
                          tt_err *err) {
@@ -82,7 +87,28 @@ static tt_status new_job(tt_loader *l, tt__job_kind kind, const char *prefix,
     return TT_OK;
 }
 
+bool tt_loader_int8(tt_loader *l, bool may) {
+    bool was = l->may_int8;
+    l->may_int8 = may;
+    return was;
+}
+
+int64_t tt_loader_int8_numbers(const tt_loader *l) {
+    int64_t n = 0;
+    for (const tt__job *job = l->first; job; job = job->next)
+        if (job->is_int8) n += job->n_out * job->n_in * taps_of(job);
+    return n;
+}
+
+static bool bears_int8(const tt_loader *l, const tt__job *job) {
+    enum { LEAST_INPUTS = 64 }; /* fewer do not fill the line that they are packed in */
+    return l->may_int8 && tt_ops_has_int8(l->ops) && job->n_in >= LEAST_INPUTS &&
+           job->n_in <= TT_INT8_MAX_INPUTS / taps_of(job) && job->kind != TT__JOB_NORM &&
+           job->kind != TT__JOB_EMBEDDING;
+}
+
 static void add_job(tt_loader *l, tt__job *job) {
+    job->is_int8 = bears_int8(l, job);
     *l->end = job;
     l->end = &job->next;
     l->n_jobs++;
@@ -211,9 +237,7 @@ tt_status tt__block_reserve(tt__block *b, size_t size, tt_err *err) {
 }
 
 tt_status tt__job_count(const tt__job *job, size_t *out, tt_err *err) {
-    size_t taps =
-        job->kind == TT__JOB_CONV ? (size_t)job->conv.kernel * (size_t)job->conv.kernel : 1;
-    size_t bytes;
+    size_t taps = (size_t)taps_of(job), bytes;
     if (tt_mul_size((size_t)job->n_out, (size_t)job->n_in, out) && tt_mul_size(*out, taps, out) &&
         tt_mul_size(*out, sizeof(float), &bytes))
         return TT_OK;
@@ -221,7 +245,11 @@ tt_status tt__job_count(const tt__job *job, size_t *out, tt_err *err) {
 }
 
 tt_dtype tt__job_dtype(const tt__job *job) {
-    return job->kind == TT__JOB_NORM ? TT_F32 : tt_ops_dtype(job->ops);
+    return job->kind == TT__JOB_NORM || job->is_int8 ? TT_F32 : tt_ops_dtype(job->ops);
+}
+
+size_t tt__job_number_bytes(const tt__job *job) {
+    return job->is_int8 ? sizeof(int8_t) : tt_dtype_size(tt__job_dtype(job));
 }
 
 /* Reads the stacked weights and biases of the job into the thread's memory. */
@@ -248,23 +276,31 @@ static tt_status read_plain(const tt_loader *l, const tt__job *job, loading *t, 
     return TT_OK;
 }
 
+static tt_status pack_linear(const tt__job *job, const void *plain, const float *bias, int64_t rows,
+                             tt_weight **out, tt_err *err) {
+    if (job->is_int8)
+        return tt_weight_linear_int8(job->ops, plain, bias, rows, job->n_in, out, err);
+    return tt_weight_linear(job->ops, plain, bias, rows, job->n_in, out, err);
+}
+
 static tt_status pack_halves(const tt__job *job, const char *plain, const float *bias,
                              tt_weight *out[2], tt_err *err) {
     int64_t half = job->n_out / 2;
-    size_t bytes = (size_t)(half * job->n_in) * tt_dtype_size(tt_ops_dtype(job->ops));
-    TT_TRY(tt_weight_linear(job->ops, plain, bias, half, job->n_in, &out[0], err));
-    return tt_weight_linear(job->ops, plain + bytes, bias ? bias + half : NULL, half, job->n_in,
-                            &out[1], err);
+    size_t bytes = (size_t)(half * job->n_in) * tt_dtype_size(tt__job_dtype(job));
+    TT_TRY(pack_linear(job, plain, bias, half, &out[0], err));
+    return pack_linear(job, plain + bytes, bias ? bias + half : NULL, half, &out[1], err);
 }
 
 tt_status tt__job_pack(const tt__job *job, const void *plain, const float *bias, tt_weight *out[2],
                        tt_err *err) {
     switch (job->kind) {
     case TT__JOB_LINEAR:
-        return tt_weight_linear(job->ops, plain, bias, job->n_out, job->n_in, &out[0], err);
+        return pack_linear(job, plain, bias, job->n_out, &out[0], err);
     case TT__JOB_HALVES:
         return pack_halves(job, plain, bias, out, err);
     case TT__JOB_CONV:
+        if (job->is_int8)
+            return tt_weight_conv_int8(job->ops, plain, bias, &job->conv, &out[0], err);
         return tt_weight_conv(job->ops, plain, bias, &job->conv, &out[0], err);
     case TT__JOB_NORM:
         return tt_weight_norm(job->ops, plain, bias, job->n_out, &out[0], err);

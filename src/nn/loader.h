@@ -28,6 +28,12 @@ const tt_checkpoint *tt_loader_checkpoint(const tt_loader *l);
 /* The back-end that the declarations that follow are packed for. */
 void tt_loader_use(tt_loader *l, tt_ops *ops);
 
+/* Whether the linear layers and convolutions declared from here on may be kept as int8; at first they may not. It counts only
+ * where the back-end was allowed to (tt_ops_allow_int8), and small layers stay as they are. Returns what it was. */
+bool tt_loader_int8(tt_loader *l, bool may);
+/* How many numbers of weights have been declared that are kept as int8. */
+int64_t tt_loader_int8_numbers(const tt_loader *l);
+
 /* A linear layer [n_out, n_in] (or a 1x1 convolution). */
 tt_status tt_load_linear(tt_loader *l, const char *prefix, const char *name, tt_weight **slot,
                          tt_err *err);

@@ -181,7 +181,7 @@ static tt_status find_touched(adapting *w, tt_err *err) {
         size_t count;
         TT_TRY(tt__job_count(job, &count, err));
         w->set->bytes +=
-            count * tt_dtype_size(tt__job_dtype(job)) + (size_t)job->n_out * sizeof(float);
+            count * tt__job_number_bytes(job) + (size_t)job->n_out * sizeof(float);
         w->set->n_weights += job->slots[1] ? 2 : 1;
         w->touched[w->n_touched++] = i;
     }

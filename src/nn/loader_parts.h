@@ -24,6 +24,7 @@ typedef struct tt__job {
     int64_t n_out, n_in;
     tt_conv_shape conv;
     bool has_bias;
+    bool is_int8;
 } tt__job;
 
 struct tt_loader {
@@ -32,12 +33,15 @@ struct tt_loader {
     tt_arena arena;
     tt__job *first, **end;
     int n_jobs;
+    bool may_int8;
 };
 
 /* Numbers of the job's plain weight; refuses products that overflow as bytes. */
 tt_status tt__job_count(const tt__job *job, size_t *out, tt_err *err);
-/* What its plain weight must be for packing: f32 for norms, else the back-end's. */
+/* What its plain weight must be for packing: f32 for norms and int8, else the back-end's. */
 tt_dtype tt__job_dtype(const tt__job *job);
+/* Bytes of one of its numbers as they are kept. */
+size_t tt__job_number_bytes(const tt__job *job);
 /* Packs plain values, names stacked, into new weights; bias may be NULL. On failure out stays as it was or NULL. */
 tt_status tt__job_pack(const tt__job *job, const void *plain, const float *bias, tt_weight *out[2],
                        tt_err *err);

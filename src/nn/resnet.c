@@ -12,7 +12,10 @@ tt_status tt_resnet_load(tt_resnet *r, tt_loader *l, const char *prefix, int64_t
     TT_TRY(tt_load_norm(l, prefix, "norm2", &r->norm2, err));
     TT_TRY(tt_load_conv(l, prefix, "conv2", 1, 1, &r->conv2, err));
     if (r->c_in == r->c_out && !tt_load_has(l, prefix, "conv_shortcut")) return TT_OK;
-    return tt_load_conv(l, prefix, "conv_shortcut", 1, 0, &r->shortcut, err);
+    bool may = tt_loader_int8(l, false); /* everything goes through it, and it is small */
+    tt_status status = tt_load_conv(l, prefix, "conv_shortcut", 1, 0, &r->shortcut, err);
+    tt_loader_int8(l, may);
+    return status;
 }
 
 void tt_resnet_release(tt_resnet *r, tt_ops *ops) {

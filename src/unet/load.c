@@ -1,4 +1,8 @@
-/* Reads the UNet's shape out of the checkpoint and declares its weights. */
+/* Reads the UNet's shape out of the checkpoint and declares its weights.
+ *
+ * Where the engine asks for int8, it is for what most of the time and memory goes to, the levels' 3x3 convolutions and the
+ * transformers' products. In the engine's type stay: the first convolution and the last, on which every pixel depends; all that the
+ * time goes through; shortcuts (nn/resnet.c); keys and values of the text (transformer.c). */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -179,7 +183,9 @@ tt_status tt_unet_open(tt_loader *loader, tt_ops *ops, tt_unet **out, tt_err *er
     tt_loader_use(loader, ops);
     TT_TRY_OUT(find_sizes(u, loader, err));
     TT_TRY_OUT(load_ends(u, loader, err));
+    tt_loader_int8(loader, true);
     TT_TRY_OUT(load_levels(u, loader, times, err));
+    tt_loader_int8(loader, false);
     TT_TRY_OUT(load_time_stack(u, loader, times, err));
 out:
     tt_free(times);

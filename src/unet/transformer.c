@@ -15,7 +15,10 @@ static tt_status load_layer(tt_unet_layer *y, tt_loader *l, const char *prefix, 
     TT_TRY(tt_load_linear(l, prefix, "attn1.to_out.0", &y->out1, err));
     TT_TRY(tt_load_norm(l, prefix, "norm2", &y->norm2, err));
     TT_TRY(tt_load_linear(l, prefix, "attn2.to_q", &y->q2, err));
+    bool may =
+        tt_loader_int8(l, false); /* used once per picture, and on text, which has large outliers */
     TT_TRY(tt_load_stacked(l, prefix, kv, 2, &y->kv2, err));
+    tt_loader_int8(l, may);
     TT_TRY(tt_load_linear(l, prefix, "attn2.to_out.0", &y->out2, err));
     TT_TRY(tt_load_norm(l, prefix, "norm3", &y->norm3, err));
     TT_TRY(tt_load_halves(l, prefix, "ff.net.0.proj", &y->ff_value, &y->ff_gate, err));

@@ -29,7 +29,8 @@ tt_engine *tt_golden_engine(const tt_golden_engine_options *options) {
     tt_engine_options o;
     tt_engine_options_defaults(&o);
     o.model_path = path.text;
-    o.precision = o.vae_precision = options->precision;
+    o.precision = options->precision;
+    if (o.precision != TT_PRECISION_INT8) o.vae_precision = o.precision; /* else its own choice */
     o.device = options->device;
     o.prediction = options->prediction;
     o.n_threads = options->n_threads ? options->n_threads : N_THREADS;

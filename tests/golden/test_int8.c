@@ -1,0 +1,135 @@
+/* int8 against bf16, whole pictures: the random models, whose values are worst for it (no structure to hide behind), and the shipped
+ * one. And what of int8 shows outside: its name, how much of the UNet it covers, its memory, adapters. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "support/golden_engine.h"
+#include "tensor/cpu/features.h"
+
+#define SMALLEST_PSNR         28.0 /* of the random models */
+#define SMALLEST_SHIPPED_PSNR 30.0 /* the same picture to the eye */
+
+enum { STEPS = 24, SEEDS = 2 };
+
+static bool cpu_has_int8(void) {
+    tt_cpu_features f = tt__cpu_features();
+    return f.amx_int8 || f.avx512_vnni;
+}
+
+static tt_request make_request(const char *sampler, uint64_t seed, int size) {
+    tt_request r;
+    tt_request_defaults(NULL, &r);
+    r.prompt = "a lighthouse on the sea at sunset";
+    r.sampler = sampler;
+    r.schedule = NULL;
+    r.steps = STEPS;
+    r.guidance = 4.5f;
+    r.seed = seed;
+    r.count = 1;
+    r.width = r.height = size;
+    return r;
+}
+
+static double distance(tt_engine *a, tt_engine *b, const tt_request *request) {
+    tt_result one = tt_golden_generate(a, request), two = tt_golden_generate(b, request);
+    double psnr = tt_golden_picture_psnr(&one.pictures[0], &two.pictures[0]);
+    tt_result_release(&one);
+    tt_result_release(&two);
+    return psnr;
+}
+
+static void check(const char *model, int size, double smallest) {
+    static const char *const samplers[] = {"euler", "DPM++ 2M Karras"};
+    if (!cpu_has_int8()) skip();
+    tt_golden_engine_options options = {.model = model, .precision = TT_PRECISION_BF16};
+    tt_engine *bf16 = tt_golden_engine(&options);
+    options.precision = TT_PRECISION_INT8;
+    tt_engine *int8 = tt_golden_engine(&options);
+    const tt_engine_info *info = tt_engine_get_info(int8), *wide = tt_engine_get_info(bf16);
+    assert_string_equal(info->precision, "int8");
+    assert_string_equal(info->vae_precision, wide->vae_precision);
+    assert_true(info->n_int8 > 0);
+    assert_int_equal(wide->n_int8, 0);
+    const char *name = model ? model : "shipped";
+    print_message("%s: %.1f of %.1f million numbers in int8, weights %.2f MB, in bf16 %.2f MB\n",
+                  name, (double)info->n_int8 / 1e6, (double)info->n_parameters / 1e6,
+                  (double)info->weight_bytes / 1e6, (double)wide->weight_bytes / 1e6);
+    int bad = 0;
+    for (int i = 0; i < 2; i++)
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            const tt_request request = make_request(samplers[i], seed, size);
+            double psnr = distance(bf16, int8, &request);
+            print_message("%s, %s, seed %d: %.1f dB\n", name, samplers[i], (int)seed, psnr);
+            bad += !(psnr >= smallest);
+        }
+    tt_engine_close(int8);
+    tt_engine_close(bf16);
+    if (bad) fail_msg("%d pictures are below %.0f dB", bad, smallest);
+}
+
+static void random_model_is_near_bf16(void **state) {
+    check(*state, 64, SMALLEST_PSNR);
+}
+
+static void shipped_model_draws_the_same_picture(void **state) {
+    (void)state;
+    check(NULL, 256, SMALLEST_SHIPPED_PSNR);
+}
+
+/* Weights that an adapter changes are made from the file's numbers, changed and then rounded. */
+static void loras_are_applied_before_rounding(void **state) {
+    (void)state;
+    if (!cpu_has_int8()) skip();
+    const tt_request_adapter lora = {.path = TT_SOURCE_DIR "/models/tintype-old-photo.safetensors",
+                                     .scale = 1};
+    tt_golden_engine_options options = {.precision = TT_PRECISION_BF16};
+    tt_engine *bf16 = tt_golden_engine(&options);
+    options.precision = TT_PRECISION_INT8;
+    tt_engine *int8 = tt_golden_engine(&options);
+    tt_request request = make_request("euler", 1, 256);
+    tt_result plain = tt_golden_generate(int8, &request);
+    request.adapters = &lora;
+    request.n_adapters = 1;
+    tt_result narrow = tt_golden_generate(int8, &request),
+              wide = tt_golden_generate(bf16, &request);
+    double near = tt_golden_picture_psnr(&narrow.pictures[0], &wide.pictures[0]);
+    double far = tt_golden_picture_psnr(&narrow.pictures[0], &plain.pictures[0]);
+    print_message("with the LoRA %.1f dB from bf16, %.1f dB from without\n", near, far);
+    assert_true(near >= SMALLEST_SHIPPED_PSNR);
+    assert_true(far < near - 6);
+    tt_result_release(&plain);
+    tt_result_release(&narrow);
+    tt_result_release(&wide);
+    tt_engine_close(int8);
+    tt_engine_close(bf16);
+}
+
+static void the_vae_is_not_for_int8(void **state) {
+    (void)state;
+    tt_engine_options options;
+    tt_engine *engine;
+    tt_err err;
+    tt_engine_options_defaults(&options);
+    options.model_path = TT_SOURCE_DIR "/models/tintype-tiny.safetensors";
+    options.vae_precision = TT_PRECISION_INT8;
+    assert_int_not_equal(tt_engine_open(&options, &engine, &err), TT_OK);
+    assert_null(engine);
+    assert_string_equal(err.message, "VAE precision int8: expected f32 or bf16");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        {"kernel_in_int8_is_near_bf16", random_model_is_near_bf16, NULL, NULL, "kernel"},
+        {"pruned_in_int8_is_near_bf16", random_model_is_near_bf16, NULL, NULL, "pruned"},
+        {"vpred_in_int8_is_near_bf16", random_model_is_near_bf16, NULL, NULL, "vpred"},
+        cmocka_unit_test(shipped_model_draws_the_same_picture),
+        cmocka_unit_test(loras_are_applied_before_rounding),
+        cmocka_unit_test(the_vae_is_not_for_int8),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
