@@ -36,7 +36,6 @@ typedef enum tt_precision {
     TT_PRECISION_AUTO, /* bf16 where the CPU or GPU has it natively, else f32 */
     TT_PRECISION_F32,
     TT_PRECISION_BF16,
-    TT_PRECISION_INT8, /* bf16, with most of the UNet's products in 8 bits; CPUs with AVX-512 VNNI or AMX */
 } tt_precision;
 
 typedef enum tt_device {
@@ -53,11 +52,12 @@ typedef enum tt_tiling {
 
 typedef struct tt_engine_options {
     const char *model_path; /* a safetensors file in the ldm layout, or a diffusers folder */
+    /* What results call it, and where a distilled model's name is looked for; NULL: the path's last part. */
+    const char *model_name;
     tt_precision precision;
     const char *vae_path;       /* NULL: the model's VAE. Else a VAE file, a folder with one, or a
                                    model to take it from */
-    tt_precision vae_precision; /* not INT8. AUTO: as precision, beside INT8 as AUTO would be; what
-                                   bf16 cannot hold is done again in f32 */
+    tt_precision vae_precision; /* AUTO: as precision. What bf16 cannot hold is done again in f32 */
     tt_tiling vae_tiling;
     size_t vae_max_bytes; /* for TT_TILING_AUTO; 0: what the machine and the cgroup have left */
     tt_device device;
@@ -77,7 +77,7 @@ void tt_engine_close(tt_engine *engine); /* NULL is fine */
 typedef struct tt_engine_info {
     const char *model_name; /* the path's last part */
     const char *layout;     /* "ldm file" or "diffusers folder" */
-    const char *precision;  /* "f32", "bf16" or "int8": what AUTO became */
+    const char *precision;  /* "f32" or "bf16": what AUTO became */
     const char *vae_precision;
     const char *prediction;
     int n_threads;
@@ -90,7 +90,6 @@ typedef struct tt_engine_info {
     const char *refiner_name; /* NULL: none was opened */
     bool paints_in;           /* an inpainting UNet */
     int64_t n_parameters;
-    int64_t n_int8; /* of the UNet's parameters, those kept in int8 */
     size_t weight_bytes; /* resident, packed */
     double load_ms;
 } tt_engine_info;
@@ -145,6 +144,7 @@ typedef struct tt_request {
     void *find_adapter_context;
     const char *const
         *embeddings; /* paths of textual inversions that prompts may name; only those are opened */
+    const char *const *embedding_names; /* what prompts call each; NULL: the files' names */
     int n_embeddings;
     int width, height; /* pixels, multiples of 8 */
     int steps;

@@ -58,6 +58,8 @@ static tt_status write_key(const tt_generation *g, const tt_buf texts[TT_PROMPT_
         const tt__opened_file *f = w->embedding_files[i];
         TT_TRY(tt_buf_append(key, &f->identity, sizeof f->identity, err));
         TT_TRY(tt_buf_append(key, f->path, strlen(f->path) + 1, err));
+        const char *name = tt_embedding_name(w->embeddings[i]);
+        TT_TRY(tt_buf_append(key, name, strlen(name) + 1, err));
     }
     for (int i = 0; i < TT_PROMPT_ENCODERS; i++)
         TT_TRY(tt_buf_append(key, texts[i].data, texts[i].size, err));

@@ -41,6 +41,9 @@ tt_status tt__check_embeddings(const tt_request *r, tt_err *err) {
     for (int i = 0; i < r->n_embeddings; i++)
         if (!r->embeddings[i] || !r->embeddings[i][0])
             return tt_fail(err, TT_E_INVALID, "embedding %d: a path is missing", i + 1);
+    for (int i = 0; r->embedding_names && i < r->n_embeddings; i++)
+        if (!r->embedding_names[i] || !r->embedding_names[i][0])
+            return tt_fail(err, TT_E_INVALID, "embedding %d: a name is missing", i + 1);
     return TT_OK;
 }
 
@@ -65,13 +68,14 @@ static bool is_mentioned(const tt_request *r, const char *name) {
     return false;
 }
 
-static tt_status open_one(tt_generation *g, const char *path, tt_err *err) {
+static tt_status open_one(tt_generation *g, const char *path, const char *name, tt_err *err) {
     tt__words *w = &g->words;
     if (w->n_embeddings == TT_MAX_EMBEDDINGS)
         return tt_fail(err, TT_E_INVALID, "embeddings: prompts name more than %d",
                        TT_MAX_EMBEDDINGS);
     const tt__opened_file *file;
     TT_TRY(tt__opened_get(&g->engine->embedding_files, g->engine, path, &file, err));
+    TT_TRY(tt_embedding_rename(file->thing, name, err)); /* it may have had another one before */
     w->embedding_files[w->n_embeddings] = file;
     w->embeddings[w->n_embeddings++] = file->thing;
     return TT_OK;
@@ -81,8 +85,9 @@ tt_status tt__open_embeddings(tt_generation *g, tt_err *err) {
     const tt_request *r = g->request;
     for (int i = 0; i < r->n_embeddings; i++) {
         char name[TT_NAME_BYTES];
-        TT_TRY(name_of(r->embeddings[i], name, sizeof name, err));
-        if (is_mentioned(r, name)) TT_TRY(open_one(g, r->embeddings[i], err));
+        const char *called = r->embedding_names ? r->embedding_names[i] : r->embeddings[i];
+        TT_TRY(name_of(called, name, sizeof name, err));
+        if (is_mentioned(r, name)) TT_TRY(open_one(g, r->embeddings[i], name, err));
     }
     return TT_OK;
 }

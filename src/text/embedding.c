@@ -38,6 +38,15 @@ int64_t tt_embedding_width(const tt_embedding *e, int which) {
     return e->widths[which];
 }
 
+tt_status tt_embedding_rename(tt_embedding *e, const char *name, tt_err *err) {
+    if (strcmp(e->name, name) == 0) return TT_OK;
+    char *copy = tt_strdup(name);
+    if (!copy) return tt_fail_nomem(err, "an embedding's name", strlen(name) + 1);
+    tt_free(e->name);
+    e->name = copy;
+    return TT_OK;
+}
+
 static char lower(char c) {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }

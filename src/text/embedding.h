@@ -9,7 +9,7 @@
  * The prompt names an embedding by its file's name, without .safetensors. In A1111's, compel's and plain syntax the name
  * stands as it is: wherever its token ids occur in the prompt. In ComfyUI's it is written embedding:name. See chunks.h.
  *
- * An embedding is immutable once open: any number of threads may use one. */
+ * An embedding is immutable once open, but for its name: any number of threads may use one. */
 #ifndef TT_TEXT_EMBEDDING_H
 #define TT_TEXT_EMBEDDING_H
 
@@ -29,6 +29,8 @@ tt_status tt_embedding_open(const char *path, const int64_t widths[TT_EMBEDDING_
 void tt_embedding_close(tt_embedding *e); /* NULL is fine */
 
 const char *tt_embedding_name(const tt_embedding *e);
+/* Gives it another name than its file's. Not while somebody uses it. */
+tt_status tt_embedding_rename(tt_embedding *e, const char *name, tt_err *err);
 int tt_embedding_n_rows(const tt_embedding *e); /* 1 to TT_MAX_EMBEDDING_ROWS */
 /* [n_rows, widths[which]], owned by the embedding. */
 const float *tt_embedding_rows(const tt_embedding *e, int which);
