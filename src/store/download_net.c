@@ -309,12 +309,25 @@ static void on_done(void *context, const tt_http_response *r) {
 
 /* ---- work for lanes ---------------------------------------------------------------------------------------------- */
 
+enum { OWN_HEADERS = 3, SOURCE_HEADERS = 8 /* a service that wants to know who asks needs four */ };
+
+/* What the source wants its url to be asked with: redirects are not followed, so it goes nowhere else. `lines` is a copy. */
+static int add_source_headers(char lines[TT_SOURCE_HEADERS_BYTES], const char **headers, int n) {
+    for (char *at = lines, *end; *at && n < SOURCE_HEADERS; at = end) {
+        end = at + strcspn(at, "\n");
+        if (*end) *end++ = '\0';
+        headers[n++] = at;
+    }
+    return n;
+}
+
 static tt_status send(tt__lane *lane, tt_err *err) {
     enum { LINE_BYTES = 300 };
     tt__download *d = lane->d;
-    char range[LINE_BYTES], agent[LINE_BYTES];
-    const char *headers[4];
-    int n = 0;
+    char range[LINE_BYTES], agent[LINE_BYTES], lines[TT_SOURCE_HEADERS_BYTES];
+    const char *headers[OWN_HEADERS + SOURCE_HEADERS + 1];
+    memcpy(lines, d->file.headers, sizeof lines);
+    int n = add_source_headers(lines, headers, 0);
     if (!d->is_stream) {
         snprintf(range, sizeof range, "Range: bytes=%" PRIu64 "-%" PRIu64, lane->first, lane->last);
         headers[n++] = range;

@@ -67,6 +67,24 @@ static void requests_carry_no_credential(void **state) {
     dl_end(c);
 }
 
+static bool serve_to_anna(dl_server *s, int fd, const dl_request *r) {
+    bool is_good = strstr(r->head, "\r\nAuthorization: Bearer anna\r\n") &&
+                   strstr(r->head, "\r\nX-Amz-Date: today\r\n") &&
+                   strstr(r->head, "\r\nAccept-Encoding: identity\r\n");
+    if (!is_good) atomic_store(&s->flag, true);
+    return dl_serve_well(s, fd, r);
+}
+
+static void what_the_source_wants_to_be_asked_with_is_sent(void **state) {
+    (void)state;
+    dl_case *c = dl_begin(serve_to_anna, SIZE);
+    snprintf(c->file.headers, sizeof c->file.headers,
+             "Authorization: Bearer anna\nX-Amz-Date: today\n");
+    dl_expect_good(c);
+    assert_false(atomic_load(&c->server->flag));
+    dl_end(c);
+}
+
 static void one_connection_is_enough(void **state) {
     (void)state;
     dl_case *c = dl_begin(dl_serve_well, SIZE);
@@ -377,6 +395,7 @@ int main(void) {
         cmocka_unit_test(nothing_need_be_promised),
         cmocka_unit_test(a_size_that_is_only_a_word_does_not_bind),
         cmocka_unit_test(requests_carry_no_credential),
+        cmocka_unit_test(what_the_source_wants_to_be_asked_with_is_sent),
         cmocka_unit_test(one_connection_is_enough),
         cmocka_unit_test(no_journal_is_kept_when_none_is_wanted),
         cmocka_unit_test(progress_is_told_and_can_cancel),
