@@ -36,6 +36,7 @@ typedef enum tt_precision {
     TT_PRECISION_AUTO, /* bf16 where the CPU or GPU has it natively, else f32 */
     TT_PRECISION_F32,
     TT_PRECISION_BF16,
+    TT_PRECISION_INT8, /* bf16, with most of the UNet's products in 8 bits; CPUs with AVX-512 VNNI or AMX */
 } tt_precision;
 
 typedef enum tt_device {
@@ -57,7 +58,8 @@ typedef struct tt_engine_options {
     tt_precision precision;
     const char *vae_path;       /* NULL: the model's VAE. Else a VAE file, a folder with one, or a
                                    model to take it from */
-    tt_precision vae_precision; /* AUTO: as precision. What bf16 cannot hold is done again in f32 */
+    tt_precision vae_precision; /* not INT8. AUTO: as precision, beside INT8 as AUTO would be; what
+                                   bf16 cannot hold is done again in f32 */
     tt_tiling vae_tiling;
     size_t vae_max_bytes; /* for TT_TILING_AUTO; 0: what the machine and the cgroup have left */
     tt_device device;
@@ -77,7 +79,7 @@ void tt_engine_close(tt_engine *engine); /* NULL is fine */
 typedef struct tt_engine_info {
     const char *model_name; /* the path's last part */
     const char *layout;     /* "ldm file" or "diffusers folder" */
-    const char *precision;  /* "f32" or "bf16": what AUTO became */
+    const char *precision;  /* "f32", "bf16" or "int8": what AUTO became */
     const char *vae_precision;
     const char *prediction;
     int n_threads;
@@ -90,6 +92,7 @@ typedef struct tt_engine_info {
     const char *refiner_name; /* NULL: none was opened */
     bool paints_in;           /* an inpainting UNet */
     int64_t n_parameters;
+    int64_t n_int8; /* of the UNet's parameters, those kept in int8 */
     size_t weight_bytes; /* resident, packed */
     double load_ms;
 } tt_engine_info;

@@ -31,6 +31,20 @@ static const char *precision_name(tt_dtype dtype) {
     return dtype == TT_BF16 ? "bf16" : "f32";
 }
 
+/* The types of everything and of the VAE. What multiplies in int8 adds up in bf16, on CPUs that lack it too; their VAE is
+ * better off in f32. */
+static tt_status choose_dtypes(const tt_engine_options *o, tt_dtype *dtype, tt_dtype *vae_dtype,
+                               tt_err *err) {
+    bool has_bf16 = o->device == TT_DEVICE_CUDA || tt_cpu_has_bf16();
+    tt_dtype automatic = has_bf16 ? TT_BF16 : TT_F32;
+    if (o->vae_precision == TT_PRECISION_INT8)
+        return tt_fail(err, TT_E_INVALID, "VAE precision int8: expected f32 or bf16");
+    bool is_int8 = o->precision == TT_PRECISION_INT8;
+    *dtype = is_int8 ? TT_BF16 : dtype_of(o->precision, automatic);
+    *vae_dtype = dtype_of(o->vae_precision, is_int8 ? automatic : *dtype);
+    return TT_OK;
+}
+
 static tt_backend_kind backend_of(tt_device device) {
     switch (device) {
     case TT_DEVICE_CPU:
@@ -44,16 +58,16 @@ static tt_backend_kind backend_of(tt_device device) {
 }
 
 static tt_status open_backends(tt_engine *e, const tt_engine_options *o, tt_err *err) {
-    bool has_bf16 = o->device == TT_DEVICE_CUDA || tt_cpu_has_bf16();
-    tt_dtype dtype = dtype_of(o->precision, has_bf16 ? TT_BF16 : TT_F32);
-    tt_dtype vae_dtype = dtype_of(o->vae_precision, dtype);
+    tt_dtype dtype, vae_dtype;
+    TT_TRY(choose_dtypes(o, &dtype, &vae_dtype, err));
     e->backend = backend_of(o->device);
     tt_ops_options options = {.backend = e->backend, .dtype = dtype, .n_threads = o->n_threads};
     TT_TRY(tt_ops_open(&options, &e->ops, err));
     e->vae_ops = e->ops;
+    if (o->precision == TT_PRECISION_INT8) TT_TRY(tt_ops_allow_int8(e->ops, err));
     options.dtype = vae_dtype;
     if (vae_dtype != dtype) TT_TRY(tt_ops_open(&options, &e->vae_ops, err));
-    e->info.precision = precision_name(dtype);
+    e->info.precision = tt_ops_has_int8(e->ops) ? "int8" : precision_name(dtype);
     e->info.vae_precision = precision_name(vae_dtype);
     e->info.n_threads = tt_ops_threads(e->ops);
     return TT_OK;
@@ -243,6 +257,7 @@ static tt_status open_engine(tt_engine *e, const tt_engine_options *o, tt_err *e
     if (e->vae_checkpoint != e->checkpoint)
         e->info.n_parameters += tt_checkpoint_parameters(e->vae_checkpoint, "vae.") -
                                 tt_checkpoint_parameters(e->checkpoint, "vae.");
+    e->info.n_int8 = tt_loader_int8_numbers(e->loader);
     tt__count_weights(e);
     return TT_OK;
 }
