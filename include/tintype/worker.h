@@ -114,6 +114,9 @@ typedef struct tt_worker_config {
     tt_status (*start)(
         void *context,
         tt_err *err); /* once per handler process, before the first job: load models here */
+    /* On SIGHUP: read what may be read again. On a thread of the worker's own, while jobs run; return soon. NULL: SIGHUP ends the
+     * worker as SIGTERM does. */
+    void (*reload)(void *context);
     void (*stop)(void *context); /* once, before the handler process ends in good order */
     const tt_fitness_check
         *checks; /* after start; before the system's own (memory, disk, network) */

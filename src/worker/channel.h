@@ -36,6 +36,7 @@ typedef enum tt_message_type {
     TT_MESSAGE_CONCURRENCY,
     TT_MESSAGE_METRICS,
     TT_MESSAGE_DIED,
+    TT_MESSAGE_RELOAD,
 } tt_message_type;
 
 enum { TT_MESSAGE_MORE = 1 };             /* flags */

@@ -65,6 +65,8 @@ void tt_dispatch_source_drained(tt_dispatch *d);
 void tt_dispatch_drain(tt_dispatch *d);
 /* Drains, and cancels what runs: it is handed back when the handlers returned, or after TT_END_GRACE_MS. Idempotent. */
 void tt_dispatch_give_up(tt_dispatch *d);
+/* The handlers' process is told to read again what may be (config.reload). */
+void tt_dispatch_reload(tt_dispatch *d);
 int tt_dispatch_running(const tt_dispatch *d);
 int tt_dispatch_free_slots(const tt_dispatch *d);
 

@@ -33,7 +33,7 @@ static void describe(int wait_status, char out[SENTENCE_BYTES]) {
 
 static void forget_process(tt_dispatch *d) {
     d->handlers_pid = 0;
-    d->tell.resize = d->tell.quit = d->tell.restart = false;
+    d->tell.resize = d->tell.quit = d->tell.restart = d->tell.reload = false;
     d->metrics.size = 0;
 }
 

@@ -66,7 +66,7 @@ struct tt_dispatch {
 
     struct {
         tt__run *first, *last; /* jobs with something to tell */
-        bool resize, quit, restart;
+        bool resize, quit, restart, reload;
         int writable_fd; /* an epoll: readable when the channel takes more */
         bool is_blocked; /* it is being watched */
     } tell;

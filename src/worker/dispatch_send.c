@@ -112,6 +112,7 @@ static tt_channel_result say_all(tt_dispatch *d) {
         if (r == TT_CHANNEL_DONE) tt__dispatch_untell(d, run);
     }
     if (r == TT_CHANNEL_DONE) r = say_flag(d, &d->tell.resize, TT_MESSAGE_RESIZE, d->concurrency);
+    if (r == TT_CHANNEL_DONE) r = say_flag(d, &d->tell.reload, TT_MESSAGE_RELOAD, 0);
     if (r == TT_CHANNEL_DONE) r = say_flag(d, &d->tell.quit, TT_MESSAGE_QUIT, 0);
     return r;
 }
@@ -142,6 +143,11 @@ void tt__dispatch_flush(tt_dispatch *d) {
 
 static void on_writable(void *dispatch) {
     tt__dispatch_flush(dispatch);
+}
+
+void tt_dispatch_reload(tt_dispatch *d) {
+    d->tell.reload = true;
+    tt__dispatch_flush(d);
 }
 
 void tt__dispatch_close_channel(tt_dispatch *d) {

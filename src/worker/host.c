@@ -60,6 +60,11 @@ static void on_signal(void *host) {
     struct signalfd_siginfo signal_info;
     if (read(h->signal_fd, &signal_info, sizeof signal_info) != sizeof signal_info) return;
     int number = (int)signal_info.ssi_signo;
+    /* A terminal that goes away is the kernel's, and the end; a person's or a script's is a wish. */
+    if (number == SIGHUP && signal_info.ssi_code != SI_KERNEL) {
+        tt_dispatch_reload(h->dispatch);
+        return;
+    }
     switch (++h->n_signals) {
     case 1:
         tt_log_write(h->log, TT_LOG_INFO, NULL, "Received shutdown signal: %d.", number);
@@ -96,6 +101,7 @@ static void block_signals(tt_host *h, sigset_t *signals) {
     sigemptyset(signals);
     sigaddset(signals, SIGTERM);
     sigaddset(signals, SIGINT);
+    if (h->pool.config->reload) sigaddset(signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, signals, &h->signals_before);
     sigaction(SIGPIPE, &ignore, &h->pipe_before);
 }

@@ -1,6 +1,7 @@
 /* What serve mode and platform mode share: the handlers' side in a process of its own (or on a thread), the loop, the
  * dispatcher, and signals.
  *
+ * SIGHUP: the handlers read again what may be, where the configuration has a `reload`.
  * SIGTERM, SIGINT: the first drains, the second gives up on what runs (it is handed back), the third ends at once with 1. */
 #ifndef TT_WORKER_HOST_H
 #define TT_WORKER_HOST_H

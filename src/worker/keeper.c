@@ -29,6 +29,7 @@ static void ignore_terminal(void) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
 }
 
 /* Dies with its parent; false when that is gone already. */

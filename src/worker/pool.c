@@ -262,6 +262,9 @@ static void take_message(tt__pool *p, const tt_packet_header *header, const tt_b
         else
             chunk_left(p, header->job);
         break;
+    case TT_MESSAGE_RELOAD:
+        if (p->options->config->reload) p->options->config->reload(p->options->config->context);
+        break;
     default:
         break; /* a RESTART that came too late */
     }
