@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/presets.h"
+#include "app/resident.h"
 #include "app/warnings.h"
 #include "base/json.h"
 
@@ -162,7 +164,7 @@ static tt_status put_lora_numbers(tt_buf *out, const tt_result_adapter *a, tt_er
 
 static tt_status put_lora(tt_buf *out, const tt_app_facts *f, const tt_result_adapter *a,
                           tt_err *err) {
-    const tt_app_found *found = tt_app_request_held(f->request, a->path);
+    const tt_app_found *found = tt_app_request_held(f->request, a->path, a->name);
     tt_err name;
     tt_fail(&name, TT_E_INVALID, "%s", a->name);
     TT_TRY(tt_buf_puts(out, "{\"name\": ", err));
@@ -171,6 +173,7 @@ static tt_status put_lora(tt_buf *out, const tt_app_facts *f, const tt_result_ad
     TT_TRY(put_lora_numbers(out, a, err));
     if (a->base_model[0]) TT_TRY(put_name(out, "base_model", a->base_model, err));
     if (found && found->digest[0]) TT_TRY(put_string(out, "sha256", found->digest, err));
+    if (found && found->reference[0]) TT_TRY(put_name(out, "reference", found->reference, err));
     if (a->from_prompt) TT_TRY(put_switch(out, "from_prompt", true, err));
     return tt_buf_puts(out, "}", err);
 }
@@ -187,11 +190,32 @@ static tt_status put_loras(tt_buf *out, const tt_app_facts *f, tt_err *err) {
 
 /* ---- the model, and what became of it ---------------------------------------------------------------------------- */
 
+/* "<what>_sha256", "<what>_reference": where it came from, of files that the store knows. */
+static tt_status put_origin(tt_buf *out, const char *what, const tt_app_found *found, tt_err *err) {
+    enum { MEMBER_BYTES = 32 };
+    char member[MEMBER_BYTES];
+    if (!found->reference[0]) return TT_OK;
+    snprintf(member, sizeof member, "%s_sha256", what);
+    if (found->digest[0]) TT_TRY(put_string(out, member, found->digest, err));
+    snprintf(member, sizeof member, "%s_reference", what);
+    return put_name(out, member, found->reference, err);
+}
+
+static tt_status put_origins(tt_buf *out, const tt_app_request *r, tt_err *err) {
+    if (r->preset) TT_TRY(put_name(out, "preset", r->preset, err));
+    if (!r->resident) return TT_OK;
+    TT_TRY(put_origin(out, "model", &r->resident->model, err));
+    if (r->resident->vae.reference[0]) TT_TRY(put_name(out, "vae", r->resident->vae.name, err));
+    TT_TRY(put_origin(out, "vae", &r->resident->vae, err));
+    return put_origin(out, "refiner", &r->resident->refiner, err);
+}
+
 static tt_status put_model(tt_buf *out, const tt_app_facts *f, tt_err *err) {
     const tt_result *result = f->result;
     const char *vae = result->vae_precision ? result->vae_precision : f->info->vae_precision;
     TT_TRY(put_name(out, "model", f->info->model_name, err));
     if (f->info->refiner_name) TT_TRY(put_name(out, "refiner", f->info->refiner_name, err));
+    TT_TRY(put_origins(out, f->request, err));
     TT_TRY(put_string(out, "precision", f->info->precision, err));
     if (f->info->n_int8 > 0)
         TT_TRY(put_integer(out, "int8_parameters", (uint64_t)f->info->n_int8, err));

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "store/store.h"
 #include "tintype/engine.h"
 
 typedef enum tt_app_phase {
@@ -34,6 +35,9 @@ typedef struct tt_app_metrics {
         double sum_s[TT_PHASE_COUNT];
         uint64_t jobs[TT_OUTCOME_COUNT];
         uint64_t pictures, steps;
+        uint64_t loads, switches; /* models opened; of them in another's place */
+        uint64_t adapters, kept; /* applied; sets that were still applied from the request before */
+        char model[128];         /* what is open; "": nothing yet */
         double load_s;
         size_t weight_bytes, peak_bytes;
     } shared;
@@ -42,13 +46,15 @@ typedef struct tt_app_metrics {
 void tt_app_metrics_init(tt_app_metrics *m);
 void tt_app_metrics_release(tt_app_metrics *m);
 
-void tt_app_metrics_opened(tt_app_metrics *m, const tt_engine_info *info);
+/* `was_open`: another one was, before. */
+void tt_app_metrics_opened(tt_app_metrics *m, const tt_engine_info *info, bool was_open);
 /* A job that gave pictures, with `steps` each. */
 void tt_app_metrics_drawn(tt_app_metrics *m, const tt_result *result, int steps, double encode_ms);
 void tt_app_metrics_count(tt_app_metrics *m, tt_app_outcome outcome);
 
-/* Writes the families, NUL-terminated; returns the bytes before the NUL. 0 when they do not fit: half a family would spoil
+/* What the store counted is added where there is one (NULL: none). Writes the families, NUL-terminated; returns the bytes before the NUL. 0 when they do not fit: half a family would spoil
  * the whole page. */
-size_t tt_app_metrics_write(tt_app_metrics *m, char *text, size_t size);
+size_t tt_app_metrics_write(tt_app_metrics *m, const tt_store_counts *store, char *text,
+                            size_t size);
 
 #endif

@@ -2,6 +2,7 @@
 #include "app/models.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "app/show.h"
@@ -26,6 +27,22 @@ bool tt_app_is_path(const char *text) {
     if (has_dots(text) || text[0] == '.' || text[0] == '~') return true;
     if (scheme == 4 && strncmp(text, "file", scheme) == 0) return true;
     return scheme == 0 && strpbrk(text, "/\\") != NULL;
+}
+
+static bool replace(tt_err *err, const char *word, const char *by) {
+    char text[TT_ERR_MESSAGE_BYTES];
+    const char *at = word[0] ? strstr(err->message, word) : NULL;
+    if (!at) return false;
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(at - err->message), err->message, by,
+             at + strlen(word));
+    tt_fail(err, err->code, "%s", text);
+    return true;
+}
+
+void tt_app_found_name(const tt_app_found *found, tt_err *err) {
+    const char *slash = strrchr(found->path, '/');
+    if (!found->reference[0] || replace(err, found->path, found->name)) return;
+    replace(err, slash ? slash + 1 : found->path, found->name);
 }
 
 tt_status tt_app_models_find(const tt_app_models *models, const tt_app_ask *ask, tt_app_found *out,

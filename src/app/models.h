@@ -15,19 +15,20 @@
 #include <stdbool.h>
 
 #include "base/buf.h"
-#include "store/model.h"
+#include "store/store.h"
 
 /* A file that is here until it is released. */
 typedef struct tt_app_found {
     char path[TT_MODEL_PATH_BYTES];
     char name[TT_MODEL_NAME_BYTES]; /* what results call it: UTF-8, no path */
     char digest[TT_DIGEST_HEX + 1]; /* SHA-256 of the file; "": nobody knows */
-    void *lease;                    /* the implementation's own */
+    char reference
+        [TT_REFERENCE_BYTES]; /* where it came from, for results; "" for files that were just here */
+    void *lease;              /* the implementation's own */
 } tt_app_found;
 
-/* Something is being fetched. Return false to cancel. total_bytes 0: unknown. */
-typedef bool (*tt_app_fetching_fn)(void *context, const char *name, uint64_t bytes,
-                                   uint64_t total_bytes);
+/* Something is looked for or being fetched. Return false to cancel. */
+typedef bool (*tt_app_fetching_fn)(void *context, const tt_store_progress *progress);
 
 typedef struct tt_app_ask {
     tt_model_kind kind;
@@ -52,6 +53,9 @@ typedef struct tt_app_models {
     /* Appends what an https URL gives, a picture. NULL: URLs are refused. */
     tt_status (*fetch)(void *context, const char *url, tt_buf *out, tt_err *err);
 } tt_app_models;
+
+/* Files of the store have their digest for a name: in a sentence it becomes the model's. Others are left alone. */
+void tt_app_found_name(const tt_app_found *found, tt_err *err);
 
 /* The policy, then models->find. models NULL: paths only. On failure `out` holds nothing. */
 tt_status tt_app_models_find(const tt_app_models *models, const tt_app_ask *ask, tt_app_found *out,

@@ -75,7 +75,7 @@ static void add_settings(extras *e, const tt_app_facts *f, int picture) {
 static tt_status write_loras(const tt_app_facts *f, tt_buf *scales, tt_buf *hashes, tt_err *err) {
     for (int i = 0; i < f->result->n_adapters; i++) {
         const tt_result_adapter *a = &f->result->adapters[i];
-        const tt_app_found *found = tt_app_request_held(f->request, a->path);
+        const tt_app_found *found = tt_app_request_held(f->request, a->path, a->name);
         tt_err name;
         tt_fail(&name, TT_E_INVALID, "%s", a->name);
         if (!a->from_prompt)

@@ -8,6 +8,7 @@
 #include "app/presets_shape.h"
 #include "app/request.h"
 #include "app/show.h"
+#include "app/values.h"
 #include "base/alloc.h"
 #include "base/arena.h"
 #include "base/file.h"
@@ -384,4 +385,15 @@ tt_status tt_presets_allow(const tt_presets *p, const tt_reference *reference, t
 void tt_settings_use_preset(tt_settings *s, const tt_preset *preset) {
     s->preset = preset;
     if (preset->defaults) tt_settings_read_fields(s, preset->defaults, TT_FROM_PRESET);
+}
+
+tt_status tt_settings_choose_preset(tt_settings *s, const tt_presets *p, tt_problems *problems,
+                                    tt_err *err) {
+    const char *name = NULL;
+    const tt_preset *preset;
+    tt_value_string(s, TT_OPT_PRESET, &name, problems);
+    TT_TRY(tt_problems_status(problems, err));
+    TT_TRY(tt_presets_find(p, name, &preset, err));
+    tt_settings_use_preset(s, preset);
+    return TT_OK;
 }

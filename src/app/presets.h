@@ -78,6 +78,9 @@ tt_status tt_presets_allow(const tt_presets *p, const tt_reference *reference, t
 /* Sets the preset's defaults as TT_FROM_PRESET and hands its LoRAs and limits to the reading of the request. The preset is
  * borrowed until the settings are released. */
 void tt_settings_use_preset(tt_settings *s, const tt_preset *preset);
+/* Uses the preset that the settings name, or the default one. Fails as tt_presets_find. */
+tt_status tt_settings_choose_preset(tt_settings *s, const tt_presets *p, tt_problems *problems,
+                                    tt_err *err);
 
 /* The JSON schema (draft 2020-12) of such a file. */
 tt_status tt_presets_schema(tt_buf *out, tt_err *err);

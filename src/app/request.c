@@ -115,7 +115,7 @@ static tt_status read_all(const tt_settings *s, tt_app_request *out, tt_problems
 
 tt_status tt_app_request_read(const tt_settings *s, const tt_request *model, tt_app_request *out,
                               tt_problems *problems, tt_err *err) {
-    *out = (tt_app_request){.engine = *model};
+    *out = (tt_app_request){.engine = *model, .preset = s->preset ? s->preset->name : NULL};
     tt_arena_init(&out->memory, MAX_MEMORY_BYTES);
     tt_status status = read_all(s, out, problems, err);
     if (status != TT_OK) tt_arena_release(&out->memory);

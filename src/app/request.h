@@ -36,6 +36,7 @@ typedef struct tt_app_lora {
 /* A found file, until the request ends. */
 typedef struct tt_app_held {
     tt_app_found found;
+    const char *called; /* what results call it */
     struct tt_app_held *next;
 } tt_app_held;
 
@@ -46,14 +47,17 @@ typedef struct tt_app_request {
     const char *format; /* "png", "jpeg" or "webp" */
     int quality;        /* 1..100; 0: the format's default */
     const char *recipe; /* NULL: none was named */
+    const char *preset; /* its name, borrowed from the settings' preset; NULL: none */
     tt_app_lora *loras;
     int n_loras;
     tt_image_sides outpaint; /* all 0: none */
     tt_app_unused unused[TT_APP_MAX_UNUSED];
     int n_unused;
-    tt_arena memory;             /* owned */
-    tt_image image;              /* owned; what engine.image points to */
-    uint8_t *mask;               /* owned; what engine.mask points to */
+    tt_arena memory; /* owned */
+    tt_image image;  /* owned; what engine.image points to */
+    uint8_t *mask;   /* owned; what engine.mask points to */
+    const struct tt_app_resident
+        *resident; /* borrowed; what draws it, for results: the caller's to add; NULL. resident.h */
     tt_app_held *held;           /* in memory; released with the request */
     const tt_app_models *models; /* borrowed; where what is held came from */
 } tt_app_request;
@@ -78,8 +82,9 @@ tt_status tt_app_request_load(const tt_settings *s, const tt_app_loading *how, t
                               tt_problems *problems, tt_err *err);
 void tt_app_request_release(tt_app_request *r);
 
-/* The found file at this path; NULL. */
-const tt_app_found *tt_app_request_held(const tt_app_request *r, const char *path);
+/* The found file at this path, and of several the one that is called so; NULL. */
+const tt_app_found *tt_app_request_held(const tt_app_request *r, const char *path,
+                                        const char *called);
 /* Takes the folders of found files out of a sentence that clients will read. */
 void tt_app_request_hide_folders(const tt_app_request *r, tt_err *err);
 

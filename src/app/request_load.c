@@ -24,10 +24,12 @@ tt_status tt__request_fault(tt_problems *problems, const char *where, tt_err *er
 
 /* ---- finding ----------------------------------------------------------------------------------------------------- */
 
-static tt_status hold(tt_app_request *r, const tt_app_ask *ask, tt_app_found **out, tt_err *err) {
+static tt_status hold(tt_app_request *r, const tt_app_ask *ask, const char *called,
+                      tt_app_found **out, tt_err *err) {
     tt_app_held *held = tt_arena_alloc(&r->memory, sizeof *held);
     if (!held) return tt_fail_nomem(err, "a found file", sizeof *held);
     TT_TRY(tt_app_models_find(r->models, ask, &held->found, err));
+    held->called = called ? called : held->found.name;
     held->next = r->held;
     r->held = held;
     *out = &held->found;
@@ -38,8 +40,11 @@ static tt_status hold(tt_app_request *r, const tt_app_ask *ask, tt_app_found **o
 static tt_status find_named(void *context, const char *name, char *path, size_t path_size,
                             tt_err *err) {
     tt_app_ask ask = {.kind = TT_MODEL_LORA, .text = name};
+    tt_app_request *r = context;
     tt_app_found *found;
-    TT_TRY(hold(context, &ask, &found, err));
+    const char *called = tt_arena_strndup(&r->memory, name, strlen(name));
+    if (!called) return tt_fail_nomem(err, "a LoRA's name", strlen(name));
+    TT_TRY(hold(r, &ask, called, &found, err));
     int n = snprintf(path, path_size, "%s", found->path);
     bool fits = n >= 0 && (size_t)n < path_size;
     return fits ? TT_OK : tt_fail(err, TT_E_INVALID, "the path of a LoRA is too long");
@@ -56,7 +61,7 @@ static tt_status load_loras(tt_app_request *r, const tt_app_loading *how, tt_pro
         tt_app_found *found;
         tt_app_ask ask = {TT_MODEL_LORA, lora->source, lora->is_trusted, how->fetching,
                           how->fetching_context};
-        if (hold(r, &ask, &found, err) != TT_OK)
+        if (hold(r, &ask, lora->name, &found, err) != TT_OK)
             TT_TRY(tt__request_fault(problems, lora->where, err));
         else
             adapters[n++] = (tt_request_adapter){found->path, lora->name ? lora->name : found->name,
@@ -83,11 +88,16 @@ static bool is_in(const char *text, const char *name) {
 
 typedef struct embeddings {
     tt_app_request *request;
-    const char *paths[TT_MAX_EMBEDDINGS];
+    const char *paths[TT_MAX_EMBEDDINGS], *names[TT_MAX_EMBEDDINGS];
     int n;
     tt_status status;
     tt_err *err;
 } embeddings;
+
+static tt_status keep_name(embeddings *e, const char *name) {
+    e->names[e->n] = tt_arena_strndup(&e->request->memory, name, strlen(name));
+    return e->names[e->n] ? TT_OK : tt_fail_nomem(e->err, "an embedding's name", strlen(name));
+}
 
 static bool take_embedding(void *context, const char *name) {
     embeddings *e = context;
@@ -97,7 +107,8 @@ static bool take_embedding(void *context, const char *name) {
     bool is_mentioned = is_in(r->prompt, name) || is_in(r->negative_prompt, name) ||
                         is_in(r->prompt_2, name) || is_in(r->negative_prompt_2, name);
     if (!is_mentioned || name[0] == '\0') return true;
-    e->status = hold(e->request, &ask, &found, e->err);
+    e->status = hold(e->request, &ask, NULL, &found, e->err);
+    if (e->status == TT_OK) e->status = keep_name(e, name);
     if (e->status != TT_OK) return false;
     e->paths[e->n++] = found->path;
     return e->n < TT_MAX_EMBEDDINGS;
@@ -111,9 +122,12 @@ static tt_status load_embeddings(tt_app_request *r, tt_problems *problems, tt_er
     if (e.n == 0) return TT_OK;
     size_t size = (size_t)e.n * sizeof *e.paths;
     const char **paths = tt_arena_alloc(&r->memory, size);
-    if (!paths) return tt_fail_nomem(err, "a list of embeddings", size);
+    const char **names = tt_arena_alloc(&r->memory, size);
+    if (!paths || !names) return tt_fail_nomem(err, "a list of embeddings", size);
     memcpy(paths, e.paths, size);
+    memcpy(names, e.names, size);
     r->engine.embeddings = paths;
+    r->engine.embedding_names = names;
     r->engine.n_embeddings = e.n;
     return TT_OK;
 }
@@ -169,17 +183,24 @@ void tt_app_request_release(tt_app_request *r) {
     r->engine.image = r->engine.mask = NULL;
     r->engine.adapters = NULL;
     r->engine.n_adapters = 0;
-    r->engine.embeddings = NULL;
+    r->engine.embeddings = r->engine.embedding_names = NULL;
     r->engine.n_embeddings = 0;
 }
 
-const tt_app_found *tt_app_request_held(const tt_app_request *r, const char *path) {
-    for (const tt_app_held *held = r->held; held; held = held->next)
-        if (path[0] && strcmp(held->found.path, path) == 0) return &held->found;
-    return NULL;
+const tt_app_found *tt_app_request_held(const tt_app_request *r, const char *path,
+                                        const char *called) {
+    const tt_app_found *any = NULL;
+    for (const tt_app_held *held = r->held; held; held = held->next) {
+        if (!path[0] || strcmp(held->found.path, path) != 0) continue;
+        if (strcmp(held->called, called) == 0) return &held->found;
+        any = &held->found;
+    }
+    return any;
 }
 
 void tt_app_request_hide_folders(const tt_app_request *r, tt_err *err) {
-    for (const tt_app_held *held = r->held; held; held = held->next)
+    for (const tt_app_held *held = r->held; held; held = held->next) {
+        tt_app_found_name(&held->found, err);
         tt__model_hide_folder(held->found.path, err);
+    }
 }

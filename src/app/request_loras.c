@@ -79,6 +79,7 @@ static const struct {
     {"modules", TOLD},
     {"base_model", TOLD},
     {"sha256", TOLD},
+    {"reference", TOLD},
 };
 enum { N_MEMBERS = sizeof MEMBERS / sizeof *MEMBERS };
 /* What a part is called in tt_request_adapter.parts. */

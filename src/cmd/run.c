@@ -5,20 +5,26 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/handler.h"
+#include "app/models_store.h"
+#include "app/resident.h"
 #include "app/show.h"
 #include "app/values.h"
 #include "app/warnings.h"
 #include "base/file.h"
 #include "base/limits.h"
 #include "cmd/args.h"
+#include "cmd/bars.h"
 #include "cmd/cancel.h"
+#include "cmd/config.h"
 #include "cmd/job_source.h"
 #include "cmd/model_path.h"
 #include "cmd/outfile.h"
 #include "cmd/preview.h"
 #include "cmd/progress.h"
+#include "cmd/store_options.h"
 
 /* One run, from its arguments to its files. */
 typedef struct run {
@@ -29,9 +35,16 @@ typedef struct run {
     const char *out_path; /* borrowed from the settings; NULL: nobody named one */
     tt_engine_options engine_options;
     tt_app_folders folders;
-    tt_app_models models;
+    tt_presets *presets; /* owned share; NULL: none */
+    tt_log log;
+    tt__store_options store_options;
+    tt_store *store; /* owned; NULL until a model needs it */
+    tt_app_stock stock;
+    tt_app_models models; /* of stock */
+    tt__bar bar;
+    bool has_bar; /* of the model that is being fetched */
     char model_path[PATH_MAX];
-    tt_engine *engine; /* owned */
+    tt_app_resident resident; /* owned */
     tt_app_request request;
     tt__outfile outfile;
     tt__progress_view progress;
@@ -45,6 +58,70 @@ static tt_status read_words(run *r, int argc, char **argv, tt_err *err) {
     return tt__args_read(&r->settings, TT_FOR_RUN, argc, argv, &r->help, &r->problems, err);
 }
 
+/* ---- models ------------------------------------------------------------------------------------------------------ */
+
+/* Who names a URL at the command line takes its bytes as they are, as `tintype pull` does. */
+static tt_status open_store(void *context, tt_store **out, tt_err *err) {
+    run *r = context;
+    r->store_options.store.trust_first_use = true;
+    if (!r->store) TT_TRY(tt_store_open(&r->store_options.store, &r->store, err));
+    *out = r->store;
+    return TT_OK;
+}
+
+/* What is here is found before anybody could read a line about it. */
+static bool on_fetching(void *context, const tt_store_progress *progress) {
+    run *r = context;
+    if (progress->phase == TT_PHASE_LOOKUP) return !tt__cancel_is_wanted();
+    if (!r->has_bar) tt__bar_init(&r->bar, "model");
+    r->has_bar = true;
+    tt__bar_show(&r->bar, progress);
+    return !tt__cancel_is_wanted();
+}
+
+static void on_asked(void *context, const char *reference, const tt_store_model *model,
+                     const tt_fetch_error *error) {
+    run *r = context;
+    (void)reference, (void)error;
+    if (r->has_bar) tt__bar_end(&r->bar);
+    r->has_bar = false;
+    if (!model || model->was_here) return;
+    char name[TT__NAME_BYTES], size[TT__SIZE_BYTES], duration[TT_DURATION_BYTES];
+    double ms = 0;
+    for (int i = 0; i < TT_PHASES; i++) ms += model->ms[i];
+    tt__shown(name, model->entry.name, 0);
+    tt__size_text(size, model->entry.size);
+    enum { SHORT_MS = 10000 };
+    if (ms < SHORT_MS)
+        snprintf(duration, sizeof duration, "%.1f s", ms / 1000);
+    else
+        tt__progress_duration(duration, ms / 1000);
+    if (model->fetched_bytes)
+        fprintf(stderr, "%s: %s, %s, fetched and checked in %s\n", name,
+                tt_model_kind_name(model->entry.kind), size, duration);
+    else
+        fprintf(stderr, "%s: %s, %s, the same file as one that is here\n", name,
+                tt_model_kind_name(model->entry.kind), size);
+}
+
+static void stock_up(run *r) {
+    r->stock = (tt_app_stock){.folders = &r->folders,
+                              .presets = r->presets,
+                              .preset = r->settings.preset,
+                              .store = open_store,
+                              .store_context = r,
+                              .services = &r->store_options.store.services,
+                              .fetching = on_fetching,
+                              .fetching_context = r,
+                              .asked = on_asked,
+                              .asked_context = r};
+    r->models = tt_app_models_of_stock(&r->stock);
+    r->resident.models = &r->models;
+    r->resident.base = r->engine_options;
+}
+
+/* ---- words ------------------------------------------------------------------------------------------------------- */
+
 /* The request, with its pictures and LoRAs. `info` is NULL before the model is open. */
 static tt_status read_request(run *r, const tt_request *model, const tt_engine_info *info,
                               tt_err *err) {
@@ -52,6 +129,7 @@ static tt_status read_request(run *r, const tt_request *model, const tt_engine_i
     tt_app_request_release(&r->request);
     tt_status status = tt_app_request_read(&r->settings, model, &r->request, &r->problems, err);
     if (status != TT_OK) r->request = (tt_app_request){.format = NULL};
+    r->request.resident = &r->resident;
     return status == TT_OK ? tt_app_request_load(&r->settings, &how, &r->request, &r->problems, err)
                            : status;
 }
@@ -67,7 +145,11 @@ static tt_status check_words(run *r, tt_err *err) {
     tt__outfile_settle_format(&r->settings, &r->out_path, &r->problems);
     tt_app_engine_read(&r->settings, &r->engine_options, &r->problems, &told_as_problem);
     tt_app_folders_read(&r->settings, &r->folders, &r->problems);
-    r->models = tt_app_models_of_folders(&r->folders);
+    if (tt__store_options_read(&r->store_options, &r->log, err) != TT_OK)
+        tt_problems_add(&r->problems, "%s", err->message);
+    TT_TRY(tt__config_use(&r->settings, &r->presets, &r->problems, err));
+    stock_up(r);
+    tt__cancel_watch(); /* from here on something may be fetched */
     tt_request_defaults(NULL, &generic);
     return has_job ? read_request(r, &generic, NULL, err) : tt_problems_status(&r->problems, err);
 }
@@ -77,12 +159,14 @@ static bool writes_files(const run *r) {
 }
 
 static tt_status open_model(run *r, tt_err *err) {
-    if (!r->engine_options.model_path) {
+    tt_app_wish wish;
+    tt_app_wish_read(&r->settings, &r->engine_options, &wish);
+    if (!wish.model) {
         TT_TRY(tt__model_path_find(r->model_path, sizeof r->model_path, err));
-        r->engine_options.model_path = r->model_path;
+        wish.model = r->model_path;
     }
-    TT_TRY(tt_engine_open(&r->engine_options, &r->engine, err));
-    const tt_engine_info *info = tt_engine_get_info(r->engine);
+    TT_TRY(tt_app_resident_open(&r->resident, &wish, on_fetching, r, err));
+    const tt_engine_info *info = tt_engine_get_info(r->resident.engine);
     char name[TT_SHOWN_BYTES];
     tt_show_text(name, info->model_name, strlen(info->model_name));
     fprintf(stderr, "%s: %.0f million parameters, %s, %d thread%s, opened in %.2f s\n", name,
@@ -99,14 +183,15 @@ static bool on_progress(void *context, const tt_progress *progress) {
 
 static tt_status make(run *r, tt_err *err) {
     tt_request model;
-    tt_request_defaults(r->engine, &model);
-    TT_TRY(read_request(r, &model, tt_engine_get_info(r->engine), err));
+    tt_request_defaults(r->resident.engine, &model);
+    TT_TRY(read_request(r, &model, tt_engine_get_info(r->resident.engine), err));
     r->request.engine.progress = on_progress;
     r->request.engine.progress_context = r;
     tt__progress_view_init(&r->progress);
-    tt__cancel_watch();
-    tt_status status = tt_app_make(r->engine, &r->request, &r->made, err);
+    tt_status status = tt_app_make(r->resident.engine, &r->request, &r->made, err);
     tt__progress_view_end(&r->progress);
+    for (const tt_app_held *held = r->request.held; status != TT_OK && held; held = held->next)
+        tt_app_found_name(&held->found, err);
     if (status == TT_OK && tt__cancel_is_wanted()) status = TT_E_CANCELLED;
     if (status == TT_E_CANCELLED) return tt_fail(err, status, "cancelled; no picture was written");
     if (status == TT_E_INVALID)
@@ -128,7 +213,7 @@ static tt_status write_files(run *r, tt_err *err) {
 static tt_status write_json_result(run *r, tt_buf *out, tt_err *err) {
     const tt_app_sink sink = tt_app_sink_of_buf(out);
     TT_TRY(tt_buf_puts(out, "{\"output\": ", err));
-    TT_TRY(tt_app_write_output(r->engine, &r->request, &r->made, &sink, err));
+    TT_TRY(tt_app_write_output(r->resident.engine, &r->request, &r->made, &sink, err));
     return tt_buf_puts(out, "}\n", err);
 }
 
@@ -154,7 +239,8 @@ static tt_status print_warning(void *context, const char *sentence, tt_err *err)
 static int print_pictures(run *r, tt_err *err) {
     const tt_result *result = &r->made.result;
     char path[PATH_MAX], line[PATH_MAX + 64];
-    tt_app_facts facts = {tt_engine_get_info(r->engine), &r->request, result, r->made.encode_ms};
+    tt_app_facts facts = {tt_engine_get_info(r->resident.engine), &r->request, result,
+                          r->made.encode_ms};
     tt_app_warnings(&facts, print_warning, NULL, err);
     int code = TT_EXIT_OK;
     for (int i = 0; code == TT_EXIT_OK && i < result->n_pictures; i++) {
@@ -207,7 +293,7 @@ static tt_status work(run *r, int argc, char **argv, tt_err *err) {
 }
 
 int tt__run(int argc, char **argv) {
-    run r = {.engine = NULL};
+    run r = {.log = {.level = TT_LOG_WARN, .fd = STDERR_FILENO}};
     tt_err err = {.code = TT_OK};
     tt_problems_init(&r.problems);
     tt_status status = work(&r, argc, argv, &err);
@@ -221,7 +307,10 @@ int tt__run(int argc, char **argv) {
     if (status == TT_E_CANCELLED) code = tt__cancel_exit_code();
     tt_app_made_release(&r.made);
     tt_app_request_release(&r.request);
-    tt_engine_close(r.engine);
+    tt_app_resident_close(&r.resident);
+    tt_store_close(r.store);
+    tt__store_options_release(&r.store_options);
     tt_settings_release(&r.settings);
+    tt_presets_release(r.presets);
     return code;
 }

@@ -11,8 +11,10 @@
 #include "app/values.h"
 #include "app/worker.h"
 #include "cmd/args.h"
+#include "cmd/config.h"
 #include "cmd/model_path.h"
 #include "cmd/run.h"
+#include "cmd/store_options.h"
 
 enum { MAX_WORDS = 24, NUMBER_BYTES = 16 };
 
@@ -23,7 +25,8 @@ typedef struct service {
     bool is_serve;
     tt_engine_options engine_options;
     tt_app_folders folders;
-    tt_app_models models;
+    tt__store_options store_options;
+    tt_presets_watch *presets; /* owned; NULL: none */
     char model_path[PATH_MAX];
     tt_log log;
     tt_app_worker *worker; /* owned */
@@ -56,6 +59,16 @@ static tt_status read_words(service *s, int argc, char **argv, tt_err *err) {
     return tt__args_read(&s->settings, TT_FOR_WORKER, argc, argv, &s->help, &s->problems, err);
 }
 
+static tt_status use_default_preset(const service *s, tt_settings *job, tt_presets *p,
+                                    tt_problems *problems) {
+    tt_err err;
+    bool has_choice = tt_presets_default(p) || s->settings.of[TT_OPT_PRESET].value;
+    if (has_choice && tt_settings_choose_preset(job, p, problems, &err) != TT_OK &&
+        problems->count == 0)
+        tt_problems_add(problems, "%s", err.message);
+    return problems->count ? TT_E_INVALID : TT_OK;
+}
+
 /* The environment's defaults for jobs, judged before a job has to. */
 static tt_status check_job_defaults(service *s, tt_err *err) {
     tt_settings job;
@@ -65,12 +78,26 @@ static tt_status check_job_defaults(service *s, tt_err *err) {
     tt_status read = TT_E_INVALID;
     tt_request_defaults(NULL, &generic);
     tt_settings_copy(&job, &s->settings);
+    tt_presets *presets = s->presets ? tt_presets_watch_get(s->presets) : NULL;
+    if (presets && use_default_preset(s, &job, presets, &s->problems) != TT_OK)
+        tt_settings_forget(&job, TT_OPT_PRESET); /* said already */
     tt_status status = tt_settings_set_text(&job, TT_OPT_PROMPT, TT_FROM_JOB, "prompt", "", err);
     if (status == TT_OK)
         read = tt_app_request_read(&job, &generic, &request, &s->problems, &told_as_problems);
     if (read == TT_OK) tt_app_request_release(&request);
     tt_settings_release(&job);
+    tt_presets_release(presets);
     return status;
+}
+
+static void open_presets(service *s) {
+    tt_err err;
+    const char *path = tt__config_path(&s->settings, &s->problems);
+    int before = s->problems.count;
+    if (!path) return;
+    tt_status status = tt_presets_watch_new(path, &s->log, &s->presets, &s->problems, &err);
+    if (status != TT_OK && s->problems.count == before)
+        tt_problems_add(&s->problems, "%s", err.message);
 }
 
 static void read_log(service *s) {
@@ -106,7 +133,10 @@ static tt_status check_words(service *s, tt_err *err) {
     tt_value_switch(&s->settings, TT_OPT_SERVE_API, &is_served, &s->problems);
     s->is_serve = s->is_serve || is_served;
     read_log(s);
+    open_presets(s);
     TT_TRY(check_job_defaults(s, err));
+    if (tt__store_options_read(&s->store_options, &s->log, err) != TT_OK)
+        tt_problems_add(&s->problems, "%s", err->message);
     tt_app_engine_read(&s->settings, &s->engine_options, &s->problems, &told_as_problem);
     tt_app_folders_read(&s->settings, &s->folders, &s->problems);
     return tt_problems_status(&s->problems, err);
@@ -175,13 +205,22 @@ static void put_into_environment(service *s, tt_option_id id) {
     if (text) setenv(row->environment, text, 1);
 }
 
+/* Presets bring their own. */
+static tt_status find_own_model(service *s, tt_err *err) {
+    if (s->engine_options.model_path) return TT_OK;
+    tt_status status = tt__model_path_find(s->model_path, sizeof s->model_path, err);
+    if (status == TT_OK) s->engine_options.model_path = s->model_path;
+    return s->presets ? TT_OK : status;
+}
+
 static tt_status open_worker(service *s, tt_err *err) {
-    if (!s->engine_options.model_path) {
-        TT_TRY(tt__model_path_find(s->model_path, sizeof s->model_path, err));
-        s->engine_options.model_path = s->model_path;
-    }
-    s->models = tt_app_models_of_folders(&s->folders);
-    const tt_app_worker_options options = {&s->settings, s->engine_options, &s->log, &s->models};
+    TT_TRY(find_own_model(s, err));
+    const tt_app_worker_options options = {.settings = &s->settings,
+                                           .engine = s->engine_options,
+                                           .log = &s->log,
+                                           .folders = &s->folders,
+                                           .store = &s->store_options.store,
+                                           .presets = s->presets};
     TT_TRY(tt_app_worker_new(&options, &s->worker, err));
     choose_words(s);
     put_into_environment(s, TT_OPT_CORS_ORIGIN);
@@ -223,6 +262,8 @@ static int serve(bool is_serve, int argc, char **argv) {
     tt_problems_init(&s.problems);
     int code = run(&s, argc, argv);
     tt_app_worker_free(s.worker);
+    tt_presets_watch_free(s.presets);
+    tt__store_options_release(&s.store_options);
     tt_settings_release(&s.settings);
     return code;
 }

@@ -217,7 +217,7 @@ static void a_prompt_names_one_by_the_engines_callback(void **state) {
                      TT_OK);
     assert_string_equal(path, "/shelf/0.safetensors");
     assert_false(s.was_trusted);
-    assert_non_null(tt_app_request_held(&r.request, path));
+    assert_non_null(tt_app_request_held(&r.request, path, "old-photo"));
     assert_int_equal(q->find_adapter(q->find_adapter_context, "../style", path, sizeof path, &err),
                      TT_E_INVALID);
     assert_int_equal(q->find_adapter(q->find_adapter_context, "style", path, 4, &err),

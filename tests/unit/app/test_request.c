@@ -565,11 +565,10 @@ static void fields_of_another_sdxl_worker_are_understood(void **state) {
     end(&r);
 }
 
-static void fields_without_a_meaning_yet_are_refused_with_a_reason(void **state) {
+static void a_preset_needs_a_file_of_presets(void **state) {
     (void)state;
     assert_field_fault("\"preset\": \"portrait\"",
-                       "preset: expected null or nothing, since presets cannot be chosen yet, "
-                       "found \"portrait\"");
+                       "preset: there are no presets here, they come from the file of --config");
 }
 
 static void settings_that_have_no_effect_are_accepted_and_told(void **state) {
@@ -633,7 +632,7 @@ int main(void) {
         cmocka_unit_test(reading_survives_failed_allocations),
         cmocka_unit_test(a_forgotten_option_counts_as_absent),
         cmocka_unit_test(fields_of_another_sdxl_worker_are_understood),
-        cmocka_unit_test(fields_without_a_meaning_yet_are_refused_with_a_reason),
+        cmocka_unit_test(a_preset_needs_a_file_of_presets),
         cmocka_unit_test(settings_that_have_no_effect_are_accepted_and_told),
         cmocka_unit_test(a_refiner_takes_over_where_the_request_says),
         cmocka_unit_test(a_recipe_comes_before_what_is_said_beside_it),
