@@ -130,6 +130,7 @@ int tt__help(void) {
         "  tintype backup     their names and sources as one file; restore reads it\n"
         "\n"
         "Further\n"
+        "  tintype bench      what this machine makes of a model, and where the time goes\n"
         "  tintype dev        compiles and runs a handler in C whenever it is saved\n"
         "  tintype version    the version\n"
         "  tintype help       this text; \"tintype help serve\" tells every option of serve\n"

@@ -8,6 +8,7 @@
 
 #include "app/show.h"
 #include "base/nearest.h"
+#include "cmd/bench.h"
 #include "cmd/presets.h"
 #include "cmd/run.h"
 #include "cmd/store_commands.h"
@@ -42,6 +43,7 @@ static const command COMMANDS[] = {
     {"worker", tt__worker, tt__worker_help},
     {"dev", tt__dev, tt__dev_help},
     {"schema", schema, schema_help},
+    {"bench", tt__bench, tt__bench_help},
     {"presets", tt__presets, tt__presets_help},
     {"pull", tt__pull, tt__pull_help},
     {"models", tt__models, tt__models_help},
