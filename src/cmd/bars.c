@@ -17,6 +17,8 @@ enum {
     MAX_NAME = 40,
     MIN_CELLS = 8,
     MAX_CELLS = 40,
+    BRACKETS = 2,        /* of the bar */
+    GAP = 2,             /* blanks before each part */
     LINE_MS = 10 * 1000, /* between plain lines, where a tenth takes longer */
     TENTHS = 10,
     MEASURED_BYTES =
@@ -97,17 +99,27 @@ static void draw_cells(char out[MAX_CELLS + 3], int cells, const tt_download_pro
     snprintf(out + 1 + cells, 2, "]");
 }
 
+/* With the gap before each that is there. */
+static int columns_of(const char *a, const char *b, const char *c) {
+    const char *const texts[] = {a, b, c};
+    int columns = 0;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (*texts[i]) columns += (int)strlen(texts[i]) + GAP;
+    return columns;
+}
+
 /* Everything behind the name: the most that fits into `room` columns beside a short name. */
 static void tail_text(char out[TT__BAR_BYTES], const tt_download_progress *d, int room) {
     char amount[64], speed[64], cells[MAX_CELLS + 3], share[8] = "";
     amount_text(amount, d);
     speed_text(speed, d);
     if (d->bytes_total) snprintf(share, sizeof share, "%3d %%", percent(d));
-    int texts = (int)(strlen(share) + strlen(amount) + strlen(speed)) + 3 * 2;
+    int texts = columns_of(share, amount, speed);
     if (texts > room) speed[0] = '\0';
-    texts = (int)(strlen(share) + strlen(amount) + strlen(speed)) + 3 * 2;
+    texts = columns_of(share, amount, speed);
     if (texts > room) amount[0] = '\0';
-    draw_cells(cells, room - texts - 2, d);
+    texts = columns_of(share, amount, speed);
+    draw_cells(cells, room - texts - GAP - BRACKETS, d);
     const char *const parts[] = {cells, share, amount, speed};
     out[0] = '\0';
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {

@@ -92,9 +92,13 @@ def buckets_refuse_for_their_own_reasons(store):
 
 @case
 def what_is_no_model_is_told(store):
-    for kind, class_, sentence in (("html_200", "content", "page"), ("pickle_body", "content", ""),
-                                   ("lfs_pointer", "content", ""), ("json_200", "content", ""),
-                                   ("wrong_hash", "digest", "SHA-256"), ("gzip", "content", "")):
+    wanted = "expected a safetensors file, found "
+    for kind, class_, sentence in (("html_200", "content", "the server sends a page (text/html), expected a model"),
+                                   ("json_200", "content", "the server sends a page (application/json), expected a model"),
+                                   ("pickle_body", "content", wanted + "a zip archive or a pickle"),
+                                   ("lfs_pointer", "content", wanted + "a Git LFS pointer"),
+                                   ("wrong_hash", "digest", "SHA-256"),
+                                   ("gzip", "content", "compressed (gzip), expected the bytes as they are")):
         message = refused(store, "civitai:202", class_, sentence, {"kind": kind, "match": CDN})
         lacks(message, "<")
         equal(store.parts(), [], kind)
@@ -103,8 +107,9 @@ def what_is_no_model_is_told(store):
 @case
 def files_that_are_too_large_are_not_taken(store):
     held = store.fake.url("elsewhere", f"/held/{store.items['civitai:big.safetensors']['number']}")
-    refused(store, held, "size", "", more=["--kind", "embedding"])
-    refused(store, held, "size", "", {"kind": "oversize", "params": {"how": "announced"}, "match": {"host": "elsewhere"}},
+    most = "bytes, expected at most 67108864 for its kind"
+    refused(store, held, "size", most, more=["--kind", "embedding"])
+    refused(store, held, "size", most, {"kind": "oversize", "params": {"how": "announced"}, "match": {"host": "elsewhere"}},
             more=["--kind", "embedding"])
 
 
@@ -128,11 +133,12 @@ def redirects_to_where_nobody_should_go_are_not_followed(store):
 
 @case
 def addresses_inside_the_network_are_not_asked(store):
-    message = refused(store, "civitai:202", "refused", "", env={"TINTYPE_ALLOW_PRIVATE": None})
-    has(message, "TINTYPE_ALLOW_PRIVATE=1")
+    guarded = {"TINTYPE_ALLOW_PRIVATE": None}
+    sentence = "the address lies inside this network and is not asked (set TINTYPE_ALLOW_PRIVATE=1 if it should be)"
+    refused(store, "civitai:202", "refused", sentence, env=guarded)
     equal(store.fake.requests(), [])
     for url in ("https://127.0.0.1/x.safetensors", "https://[::1]/x.safetensors", "https://2130706433/x.safetensors"):
-        refused(store, url, "refused", "", env={"TINTYPE_ALLOW_PRIVATE": None})
+        refused(store, url, "refused", sentence, env=guarded)
 
 
 @case

@@ -101,12 +101,16 @@ def the_bar_has_all_there_is_to_know(store):
 
 @case
 def no_drawing_is_wider_than_the_terminal(store):
-    for columns in (10, 20, 33, 47, 60, 79, 200):
+    for columns in (10, 20, 33, 47, 60, 80, 200):
         slowly(store, 60 << 20)
         terminal = Terminal(store, "pull", "civitai:601", columns=columns)
         terminal.end()
-        widest = max(columns_of(line) for line in drawings(terminal.text().replace("\r\n", "\n"))[:-1])
+        lines = drawings(terminal.text().replace("\r\n", "\n"))[:-1]
+        widest = max(columns_of(line) for line in lines)
         assert widest < columns, f"{widest} of {columns}"
+        assert columns < 20 or any("%" in line for line in lines), f"no percentage in {columns} columns: {lines}"
+        assert columns < 60 or any("% " in line and "left" in line for line in lines), f"{columns} columns: {lines}"
+        assert columns < 80 or any("[" in line for line in lines), f"no bar in {columns} columns: {lines}"
         store.run("rm", "civitai:601")
         store.fake.clear()
 
