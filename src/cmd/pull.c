@@ -208,6 +208,7 @@ static tt_status fetch(pull *p, const char *text, tt_store_fetch_options *option
 static void pull_one(pull *p, const char *text) {
     tt_store_fetch_options options = {.kind = p->kind,
                                       .deadline_ms = DEADLINE_MS,
+                                      .asks_again = true,
                                       .progress = on_progress,
                                       .progress_context = p};
     tt_store_model model;

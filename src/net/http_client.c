@@ -205,7 +205,8 @@ static tt_status set_behaviour(tt_http_transfer *t, const tt_http_request *reque
 static tt_status set_callbacks(tt_http_transfer *t, const tt_http_request *request, tt_err *err) {
     t->on_head = request->on_head;
     t->on_bytes = request->on_bytes;
-    if (t->on_bytes) SET(CURLOPT_BUFFERSIZE, (long)STREAM_BUFFER_BYTES);
+    /* A handle whose last transfer failed may have its buffer still; libcurl refuses to change it then, and it serves. */
+    if (t->on_bytes) curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, (long)STREAM_BUFFER_BYTES);
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, t);
     SET(CURLOPT_HEADERFUNCTION, on_header);
@@ -441,9 +442,11 @@ static void clear(tt_http_transfer *t) {
         .http = t->http, .easy = t->easy, .joined = joined, .body = body, .head.text = head};
 }
 
-static void put_back(tt_http_transfer *t) {
+/* Only the handle of a transfer that went well is used again: libcurl 7.88 keeps a failed one's receive buffer, and
+ * then refuses CURLOPT_BUFFERSIZE. */
+static void put_back(tt_http_transfer *t, bool went_well) {
     tt__http *http = t->http;
-    if (http->n_idle == MAX_IDLE) {
+    if (!went_well || http->n_idle == MAX_IDLE) {
         tt__http_transfer_free(t);
         return;
     }
@@ -458,7 +461,7 @@ void tt__http_finish(tt_http_transfer *t, CURLcode code) {
     tt_err err;
     tt__http_outcome(t, code, &response, &err);
     t->done(t->context, &response);
-    put_back(t);
+    put_back(t, code == CURLE_OK);
 }
 
 static void free_client(void *guest) {
@@ -505,7 +508,7 @@ tt_status tt_http_send(tt_loop *loop, const tt_http_request *request, tt_http_do
     tt_status status = set_up(t, request, err);
     if (status == TT_OK) status = tt__http_pool_add(pool, t, err);
     if (status != TT_OK)
-        put_back(t);
+        put_back(t, false);
     else if (out)
         *out = t;
     return status;
@@ -516,5 +519,5 @@ void tt_http_cancel(tt_loop *loop, tt_http_transfer *transfer) {
     (void)loop;
     if (!transfer || !transfer->pool) return;
     tt__http_pool_remove(transfer);
-    put_back(transfer);
+    put_back(transfer, false);
 }

@@ -45,7 +45,8 @@ static tt_status check_may_fetch(tt_store *s, const tt_reference *r,
     if (options->only_local || s->options.is_offline)
         return tt_fetch_fail(error, TT_FETCH_OFFLINE,
                              "%.300s: not here, and nothing may be fetched", r->identity);
-    if (tt_library_is_denied(s->library, r->identity, tt__credential(s, r), error))
+    if (!options->asks_again &&
+        tt_library_is_denied(s->library, r->identity, tt__credential(s, r), error))
         return error->err.code;
     if (reason)
         return tt_fetch_fail(error, TT_FETCH_DISK, "%.200s: not here, and cannot be kept: %s",

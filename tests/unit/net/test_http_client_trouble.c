@@ -29,6 +29,24 @@ static void a_name_that_does_not_exist_is_told(void **state) {
     assert_null(strstr(got.message, "secret"));
 }
 
+static bool take_all(void *context, const void *bytes, size_t size) {
+    (void)context, (void)bytes, (void)size;
+    return true;
+}
+
+/* A failed handle may not be fit for another kind of request. */
+static void a_name_that_does_not_exist_may_be_asked_for_again(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        tt_http_request request = {.method = "GET",
+                                   .url = "http://secret.invalid/",
+                                   .timeout_ms = 50000,
+                                   .on_bytes = i % 2 ? take_all : NULL};
+        fetch(&request);
+        assert_int_equal(got.failure, TT_E_IO);
+    }
+}
+
 static void serve_silence(raw_server *s, int fd) {
     raw_read_request(s, fd);
     raw_wait_for_close(fd);
@@ -433,6 +451,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(nobody_listening_is_told),
         TEST(a_name_that_does_not_exist_is_told),
+        TEST(a_name_that_does_not_exist_may_be_asked_for_again),
         TEST(silence_ends_at_the_deadline),
         TEST(a_body_that_drips_ends_at_the_deadline),
         TEST(a_connection_that_does_not_come_ends_at_its_deadline),
