@@ -12,7 +12,7 @@
 static const tt__option_group *const GROUPS[] = {
     &tt__words_options,    &tt__draw_options,   &tt__image_options,  &tt__after_options,
     &tt__adapters_options, &tt__output_options, &tt__source_options, &tt__model_options,
-    &tt__serve_options,    &tt__dev_options};
+    &tt__store_options,    &tt__serve_options,  &tt__dev_options};
 enum { N_GROUPS = sizeof GROUPS / sizeof *GROUPS };
 
 /* The group of an id; *at becomes the place in it. */
