@@ -31,10 +31,12 @@ static const tt_option ADAPTERS[] = {
         .items = LORA_SCHEMA,
         .default_text = "none",
         .help =
-            "A LoRA or one of its kin (LoCon, LoHa, LoKr, DoRA, OFT, ...) to apply; may be given "
-            "again for more. Scales of parts after the colon: x:0.8, x:unet=0.8,te=0, "
-            "x:1,in=0.5,out03=1.2. A job names a file in the folder of --lora-folder, in text or "
-            "as {\"name\": ..., \"scale\": ..., \"unet\": ..., \"te\": ..., \"blocks\": {...}}.",
+            "A LoRA or one of its kin (LoCon, LoHa, LoKr, DoRA, OFT, ...) to apply: a file, where "
+            "to fetch it from (civitai:135867:0.6), or the name of one that the preset lists; may "
+            "be given again for more. Scales of parts after the colon: x:0.8, x:unet=0.8,te=0, "
+            "x:1,in=0.5,out03=1.2. A job names one of its preset or a file in the folder of "
+            "--lora-folder, in text or as {\"name\": ..., \"scale\": ..., \"unet\": ..., \"te\": "
+            "..., \"blocks\": {...}}.",
         .example = "old-photo.safetensors:0.8",
     },
     {

@@ -46,11 +46,14 @@ static const tt_option MODEL[] = {
         .flag = "--model",
         .commands = ANYWHERE,
         .environment = "TINTYPE_MODEL",
-        .value_name = "PATH",
+        .value_name = "MODEL",
         .type = TT_OPTION_STRING,
         .is_common = true,
         .default_text = "the small demonstration model that comes with the program",
-        .help = "An SDXL checkpoint: a .safetensors file, or a folder in diffusers' layout.",
+        .help =
+            "An SDXL checkpoint: a .safetensors file, a folder in diffusers' layout, or where to "
+            "fetch it from (civitai:128078, hf://org/repo/file, an address, ...; \"tintype help "
+            "pull\" has all forms).",
         .example = "sd_xl_base_1.0.safetensors",
     },
     {
@@ -58,11 +61,11 @@ static const tt_option MODEL[] = {
         .flag = "--vae",
         .commands = ANYWHERE,
         .environment = "TINTYPE_VAE",
-        .value_name = "PATH",
+        .value_name = "MODEL",
         .type = TT_OPTION_STRING,
         .default_text = "the model's own",
         .help = "Another VAE: a .safetensors file, a folder with one, or a whole model to take it "
-                "from.",
+                "from; or where to fetch it from, as --model.",
         .example = "sdxl_vae.safetensors",
     },
     {
@@ -70,10 +73,11 @@ static const tt_option MODEL[] = {
         .flag = "--refiner",
         .commands = ANYWHERE,
         .environment = "TINTYPE_REFINER",
-        .value_name = "PATH",
+        .value_name = "MODEL",
         .type = TT_OPTION_STRING,
         .default_text = "none",
-        .help = "An SDXL refiner, for --refiner-start.",
+        .help =
+            "An SDXL refiner, for --refiner-start: a file, or where to fetch it from, as --model.",
         .example = "sd_xl_refiner_1.0.safetensors",
     },
     {

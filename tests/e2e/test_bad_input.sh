@@ -185,7 +185,7 @@ refused_json "json that climbs out of the folder of LoRAs" "loras.0.*path" '{"in
 refused_json "json with a LoRA's member misspelt" "strength" \
     '{"input": {"prompt": "x", "loras": [{"name": "a", "stength": 1}]}}'
 refused_json "json with a file for a picture" "base64" '{"input": {"prompt": "x", "image": "boat.png"}}'
-refused_json "json with a picture behind a URL" "base64" '{"input": {"prompt": "x", "image_url": "https://host/a.png"}}'
+refused_json "json with a picture behind an address that is not public" "not asked|HTTP|resolve" '{"input": {"prompt": "x", "image_url": "https://127.0.0.1/a.png"}}'
 refused_json "json with bytes that are no picture" "PNG, JPEG or WebP" '{"input": {"prompt": "x", "image": "AAAA"}}'
 
 begin "a missing input file is named"

@@ -10,6 +10,7 @@ tools/dev/summary.py counts.
 """
 
 import asyncio
+import base64
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from fake import weights  # noqa: E402
 from fake.models import Fake  # noqa: E402
 from fake.platform import Platform  # noqa: E402
 
@@ -42,6 +44,12 @@ def version(number, name, spec, **more):
     return {"id": number, "files": [{"id": 10 * number, "name": f"{name}.safetensors", **spec}], **more}
 
 
+def embedding():
+    """A textual inversion of two vectors for the small model."""
+    tensor = ("F16", [2, 64], weights.small_floats(2 * 64, 1))
+    return {"base64": base64.b64encode(weights.safetensors({"clip_l": tensor, "clip_g": tensor})).decode()}
+
+
 def catalogue():
     """What examples/civitai asks for, and one of each kind of trouble, in the shipped small files."""
     example = json.loads(EXAMPLE.read_text())["presets"]["portrait"]
@@ -53,6 +61,7 @@ def catalogue():
         {"id": 6, "name": "Broken", "type": "Checkpoint", "versions": [
             version(601, "broken", {"tensors": {"a": ["F16", [4, 4]]}})]},
         {"id": 7, "name": "Big", "versions": [version(701, "big", {"tensors": {"a": ["F16", [4096, 4096]]}})]},
+        {"id": 8, "name": "Moonlit", "type": "TextualInversion", "versions": [version(801, "moonlit", embedding())]},
         {"id": 3, "name": "Early", "versions": [
             version(301, "early", PHOTO, availability="EarlyAccess", earlyAccessEndsAt="2099-01-01T00:00:00.000Z")]},
         *loras]}}

@@ -63,6 +63,16 @@ def a_listed_lora_is_switched_on_by_its_name_also_in_the_prompt(flow):
     check([lora[name] for name in ("name", "scale", "reference", "from_prompt")], ["film", 0.7, "civitai:179152", True])
 
 @case
+def an_embedding_goes_by_the_presets_name(flow):
+    flow.write("tintype.json", presets(embeddings=[{"name": "nightglow", "source": "civitai:801"}]))
+    tokens = {}
+    for prompt in ("a boat, nightglow", "a boat, moonlit"):
+        flow.run("--prompt", prompt, "--steps", "1", "--width", "64", "--height", "64", "--json")
+        tokens[prompt] = json.loads(flow.stdout)["output"]["metadata"]["embeddings"]
+    check(tokens, {"a boat, nightglow": 1, "a boat, moonlit": 0})
+
+
+@case
 def a_missing_key_is_named(flow):
     flow.set(CIVITAI_API_KEY=None)
     flow.write("tintype.json", presets())

@@ -43,16 +43,28 @@ FAKE const tt_engine_info *tt_engine_get_info(const tt_engine *engine) {
 /* What tt_engine_open gives; a test fills it in. */
 static tt_engine fake_engine_to_open;
 
+/* What open and close were called with. */
+static struct {
+    int n_opened, n_closed;
+    bool was_open; /* when open was called last, another was */
+    char model_path[256], model_name[64];
+} fake_engine_life;
+
 FAKE tt_status tt_engine_open(const tt_engine_options *options, tt_engine **out, tt_err *err) {
-    (void)options;
+    fake_engine_life.was_open = fake_engine_life.n_opened > fake_engine_life.n_closed;
+    snprintf(fake_engine_life.model_path, sizeof fake_engine_life.model_path, "%s",
+             options->model_path ? options->model_path : "");
+    snprintf(fake_engine_life.model_name, sizeof fake_engine_life.model_name, "%s",
+             options->model_name ? options->model_name : "");
     if (fake_engine_to_open.open_failure[0])
         return tt_fail(err, TT_E_FORMAT, "%s", fake_engine_to_open.open_failure);
+    fake_engine_life.n_opened++;
     *out = &fake_engine_to_open;
     return TT_OK;
 }
 
 FAKE void tt_engine_close(tt_engine *engine) {
-    (void)engine;
+    if (engine) fake_engine_life.n_closed++;
 }
 
 FAKE void tt_engine_options_defaults(tt_engine_options *options) {
