@@ -205,8 +205,7 @@ static tt_status set_behaviour(tt_http_transfer *t, const tt_http_request *reque
 static tt_status set_callbacks(tt_http_transfer *t, const tt_http_request *request, tt_err *err) {
     t->on_head = request->on_head;
     t->on_bytes = request->on_bytes;
-    /* A handle whose last transfer failed may have its buffer still; libcurl refuses to change it then, and it serves. */
-    if (t->on_bytes) curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, (long)STREAM_BUFFER_BYTES);
+    if (t->on_bytes) SET(CURLOPT_BUFFERSIZE, (long)STREAM_BUFFER_BYTES);
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, t);
     SET(CURLOPT_HEADERFUNCTION, on_header);
