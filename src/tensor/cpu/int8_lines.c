@@ -78,10 +78,29 @@ static float largest_of(const float *x, int64_t n) {
     return largest;
 }
 
+/* store_column for one tap, sixteen inputs at a time: most of a model is products. */
+static int32_t store_column_of_product(const float *from, int64_t n, float steps, char *to) {
+    const __m512i most = _mm512_set1_epi32(TT_INT8_WEIGHT_STEPS);
+    __m512i sums = _mm512_setzero_si512();
+    for (int64_t i = 0; i < n; i += VL) {
+        __mmask16 lanes = n - i < VL ? vf_first_lanes(n - i) : (__mmask16)UINT16_MAX;
+        __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, from + i), _mm512_set1_ps(steps));
+        __m512i q = _mm512_cvtps_epi32(v); /* what is no number becomes a huge one */
+        q = _mm512_maskz_mov_epi32(_mm512_cmple_epu32_mask(_mm512_abs_epi32(q), most), q);
+        sums = _mm512_add_epi32(sums, q);
+        int32_t fours[4];
+        _mm_storeu_si128((void *)fours, _mm512_cvtepi32_epi8(q));
+        for (int64_t k = 0; k < 4; k++)
+            memcpy(to + (i / 4 + k) * TT_GEMM_LINE_BYTES, &fours[k], sizeof fours[k]);
+    }
+    return _mm512_reduce_add_epi32(sums);
+}
+
 /* One column's inputs of one chunk, all taps, to its place in their tiles. */
 static int32_t store_column(const tt_int8_panel *p, const float *from, int64_t n, float steps,
                             char *to) {
     int32_t sum = 0;
+    if (p->taps == 1) return store_column_of_product(from, n, steps, to);
     for (int64_t i = 0; i < n; i++)
         for (int tap = 0; tap < p->taps; tap++) {
             int8_t value = tt_int8_weight(from[i * p->taps + tap], steps);
