@@ -1,12 +1,12 @@
 /* Where the time of a picture goes, as one line of JSON: opening, planning, text, the steps, the VAE,
  * and for steps and VAE the milliseconds per kind of operation.
  *
- *     bench_breakdown --model FILE [--width 512 --height 512 --steps 3 --dtype f32|bf16 --threads N --device cpu|cuda]
+ *     bench_breakdown --model FILE [--width 512 --height 512 --steps 3 --dtype f32|bf16|int8 --threads N --device cpu|cuda]
  *
- * It looks through the public engine into its parts for tt_ops_times: nothing else in the repository
- * outside src/ and tests/ may. The first step is a warm-up: s_per_step is the median of the others (of
- * the only one when there is only one) and the operations are a mean over the same steps. "other" is
- * what the operations do not explain: the sampler, guidance, copies, dispatch.
+ * The first step is a warm-up: s_per_step is the median of the others (of the only one when there is only one) and
+ * the operations are a mean over the same steps: calls, time, GFLOP of products by their shapes, GB that must move at
+ * least. "other" is what the operations do not explain: the sampler, guidance, copies, dispatch. "peak" is what the
+ * arithmetic does with registers only, in GFLOP/s, measured when the picture is done.
  *
  * --warm makes the picture once before, as in a worker that has served already. --untimed leaves the operations alone: on a GPU the
  * marks that measure them take a few percent of the time.
@@ -21,8 +21,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "pipeline/parts.h"
-#include "tensor/ops.h"
+#include "base/err.h"
+#include "tintype/engine.h"
 
 enum { MAX_STEPS = 1000 };
 
@@ -35,16 +35,13 @@ typedef struct options {
     int64_t launched_ns; /* 0: not said */
 } options;
 
-typedef struct op_totals {
-    tt_op_time ops[TT_OP_KINDS];
-} op_totals;
-
 typedef struct measurement {
     tt_engine *engine;
     bool untimed;
     int64_t main_ns, opened_ns, first_step_ns;
     double step_ends_ms[MAX_STEPS + 1]; /* [0]: denoising starts */
-    op_totals denoise, vae;
+    tt_operation denoise[TT_OPERATION_KINDS], vae[TT_OPERATION_KINDS];
+    tt_peak peak;
 } measurement;
 
 static int64_t now_ns(void) {
@@ -63,7 +60,7 @@ static _Noreturn void usage(const char *problem, const char *value) {
     fprintf(
         stderr,
         "bench_breakdown: %s%s%s\nusage: bench_breakdown --model FILE [--prompt TEXT] [--width N] "
-        "[--height N] [--steps N] [--dtype f32|bf16|auto] [--threads N] [--device cpu|cuda] "
+        "[--height N] [--steps N] [--dtype f32|bf16|int8|auto] [--threads N] [--device cpu|cuda] "
         "[--warm] [--untimed] [--launched-ns T]\n",
         problem, value ? ": " : "", value ? value : "");
     exit(2);
@@ -81,7 +78,8 @@ static int64_t parse_count(const char *text, int64_t largest) {
 static tt_precision parse_precision(const char *text) {
     if (strcmp(text, "f32") == 0) return TT_PRECISION_F32;
     if (strcmp(text, "bf16") == 0) return TT_PRECISION_BF16;
-    if (strcmp(text, "auto") != 0) usage("not f32, bf16 or auto", text);
+    if (strcmp(text, "int8") == 0) return TT_PRECISION_INT8;
+    if (strcmp(text, "auto") != 0) usage("not f32, bf16, int8 or auto", text);
     return TT_PRECISION_AUTO;
 }
 
@@ -152,24 +150,14 @@ static options parse_options(int argc, char **argv) {
 
 /* ---- measuring */
 
-static void reset_times(const tt_engine *e) {
-    tt_ops_times_reset(e->ops);
-    tt_ops_times_reset(e->vae_ops);
-}
-
-static op_totals read_times(const tt_ops *ops) {
-    op_totals totals;
-    memcpy(totals.ops, tt_ops_times(ops), sizeof totals.ops);
-    return totals;
-}
-
 /* Counts start anew when denoising starts, after the warm-up step, and when the VAE's turn comes. */
 static bool on_progress(void *context, const tt_progress *p) {
     measurement *m = context;
     if (p->step == 0) m->first_step_ns = now_ns();
     m->step_ends_ms[p->step] = p->elapsed_ms;
-    if (p->step == p->n_steps) m->denoise = read_times(m->engine->ops);
-    if (!m->untimed && (p->step <= 1 || p->step == p->n_steps)) reset_times(m->engine);
+    if (p->step == p->n_steps) tt_engine_get_operations(m->engine, m->denoise);
+    if (!m->untimed && (p->step <= 1 || p->step == p->n_steps))
+        tt_engine_reset_operations(m->engine);
     return true;
 }
 
@@ -198,7 +186,8 @@ static tt_status measure(const options *o, measurement *m, tt_result *result, tt
     request.progress = on_progress;
     request.progress_context = m;
     TT_TRY(tt_engine_generate(m->engine, &request, result, err));
-    m->vae = read_times(m->engine->vae_ops);
+    tt_engine_get_operations(m->engine, m->vae);
+    tt_engine_measure_peak(m->engine, &m->peak);
     return TT_OK;
 }
 
@@ -219,20 +208,26 @@ static double median_step(const measurement *m, int steps) {
     return (durations[(n - 1) / 2] + durations[n / 2]) / 2;
 }
 
-/* "name": {"linear": {"calls": 1, "ms": 2.5}, ..., "other_ms": 0.5}; calls and ms per pass, of total_ms. */
-static void print_operations(const char *name, const op_totals *totals, int passes,
+/* "name": {"linear": {"calls": 1, "ms": 2.5, "gflop": 10, "gbyte": 0.1}, ..., "other_ms": 0.5}, all per pass. */
+static void print_operations(const char *name, const tt_operation *operations, int passes,
                              double total_ms) {
     double known_ms = 0;
     printf(", \"%s\": {", name);
-    for (int i = 0; i < TT_OP_KINDS; i++) {
-        const tt_op_time *t = &totals->ops[i];
-        double ms = (double)t->us / 1000 / passes;
-        known_ms += ms;
-        if (t->calls)
-            printf("\"%s\": {\"calls\": %lld, \"ms\": %.3f}, ", t->name,
-                   (long long)(t->calls / passes), ms);
+    for (int i = 0; i < TT_OPERATION_KINDS; i++) {
+        const tt_operation *o = &operations[i];
+        known_ms += o->ms / passes;
+        if (o->calls)
+            printf("\"%s\": {\"calls\": %lld, \"ms\": %.3f, \"gflop\": %.6g, \"gbyte\": %.6g}, ",
+                   o->name, (long long)(o->calls / passes), o->ms / passes, o->gflop / passes,
+                   o->gbyte / passes);
     }
     printf("\"other_ms\": %.3f}", total_ms - known_ms);
+}
+
+static void print_peak(const tt_peak *p) {
+    printf(", \"peak\": {\"f32\": %.6g, \"bf16\": %.6g, \"int8\": %.6g, \"f32_by\": \"%s\", "
+           "\"bf16_by\": \"%s\", \"int8_by\": \"%s\"}",
+           p->f32, p->bf16, p->int8, p->f32_by, p->bf16_by, p->int8_by);
 }
 
 static void print_startup(const options *o, const measurement *m) {
@@ -257,8 +252,9 @@ static void print_json(const options *o, const measurement *m, const tt_result *
            info->load_ms, t->plan_ms, t->text_ms, median_step(m, o->steps) / 1000, t->vae_ms / 1000,
            info->weight_bytes, result->planned_bytes, result->peak_bytes);
     print_startup(o, m);
-    if (!o->untimed) print_operations("step", &m->denoise, passes, mean_step_ms);
-    if (!o->untimed) print_operations("vae", &m->vae, 1, t->vae_ms);
+    print_peak(&m->peak);
+    if (!o->untimed) print_operations("step", m->denoise, passes, mean_step_ms);
+    if (!o->untimed) print_operations("vae", m->vae, 1, t->vae_ms);
     printf("}\n");
 }
 

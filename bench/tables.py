@@ -29,40 +29,116 @@ COMPARED = [  # head, key, factor, format
 ]
 
 
+def chosen(records, program, dtype):
+    return [r for r in records if (r["program"], r["asked"]) == (program, dtype)]
+
+
+def spread(records):
+    """Of s/step: how far apart the rounds are, as a share of their median."""
+    steps = [r["s_per_step"] for r in records]
+    return "%.1f %%" % (100 * (max(steps) - min(steps)) / statistics.median(steps)) if len(steps) > 1 else "-"
+
+
+def compared_row(head, records):
+    one = merged(records)
+    cells = [f % (one[key] * factor) if key in one else "-" for _, key, factor, f in COMPARED]
+    return [head, cells[0], spread(records), *cells[1:]]
+
+
+def ratio_row(head, ours, theirs):
+    a, b = merged(ours), merged(theirs)
+    ratios = ["%.2f" % (b[key] / a[key]) if a.get(key) and b.get(key) else "-" for _, key, *_ in COMPARED]
+    return [head, ratios[0], "", *ratios[1:]]
+
+
 def comparison(records):
-    """Tintype, diffusers and their ratio for each dtype; above 1 is better for Tintype."""
-    rows = [["", *(head for head, *_ in COMPARED)]]
-    for dtype in ("f32", "bf16"):
-        both = []
-        for program, shown in (("tintype", "Tintype"), ("diffusers", "diffusers")):
-            own = [r for r in records if (r["program"], r["asked"]) == (program, dtype)]
-            if own:
-                both.append(merged(own))
-                rows.append([f"{shown} {dtype}", *(f % (both[-1][key] * factor) for _, key, factor, f in COMPARED)])
-        if len(both) == 2:
-            ratios = ["%.2f" % (both[1][key] / both[0][key]) if both[0][key] else "-" for _, key, *_ in COMPARED]
-            rows.append([f"diffusers / Tintype, {dtype}", *ratios])
+    """Tintype and diffusers, and how many times better Tintype is; int8, which the peer has not, is held against bf16."""
+    heads = [head for head, *_ in COMPARED]
+    rows = [["", heads[0], "spread", *heads[1:]]]
+    for dtype, rival in (("f32", "f32"), ("bf16", "bf16"), ("int8", "bf16")):
+        ours, theirs = chosen(records, "tintype", dtype), chosen(records, "diffusers", rival)
+        if ours:
+            rows.append(compared_row(f"Tintype {dtype}", ours))
+        if theirs and rival == dtype:
+            rows.append(compared_row(f"diffusers {rival}", theirs))
+        if ours and theirs:
+            name = dtype if rival == dtype else f"{rival} / {dtype}"
+            rows.append(ratio_row(f"diffusers / Tintype, {name}", ours, theirs))
     return table(rows)
 
 
+# ------------------------------------------------------------------------------------------------- by operation
+PRODUCTS = ("linear", "conv", "attention")  # what arithmetic limits; the others are limited by memory
+
+
+def median_part(records, part):
+    """{operation: {calls, ms, gflop, gbyte}} and the rest, medians over the rounds."""
+    parts = [r[part] for r in records]
+    names = list(dict.fromkeys(n for p in parts for n in p if n != "other_ms"))
+    found = {}
+    for name in names:
+        rows = [p[name] for p in parts if name in p]
+        found[name] = {key: statistics.median(r.get(key, 0) for r in rows) for key in ("calls", "ms", "gflop", "gbyte")}
+    return found, statistics.median(p["other_ms"] for p in parts)
+
+
+def peak_of(record, part, name):
+    """GFLOP/s that the products of this operation could reach at the most; 0 when nobody measured it."""
+    peak = record.get("peak", {})
+    dtype = record["vae_dtype"] if part == "vae" else record["dtype"]
+    if dtype == "int8" and name != "attention" and peak.get("int8"):
+        return peak["int8"]
+    return peak.get("bf16") or peak.get("f32", 0) if dtype != "f32" else peak.get("f32", 0)
+
+
+def number(value, form="%.3g"):
+    return form % value if value else ""
+
+
 def operations(records, part):
-    """Milliseconds and shares per kind of operation, for `part` "step" or "vae"; one pair of columns per dtype."""
-    runs = [r for r in records if r["program"] == "tintype"]
-    dtypes = list(dict.fromkeys(r["asked"] for r in runs))
-    last = {d: [r for r in runs if r["asked"] == d][-1][part] for d in dtypes}
+    """Of one dtype's rounds, part "step" or "vae": time, arithmetic, and how near to the peak. The share of the whole is what
+    its products would take at their peaks, of the time that all took."""
+    ops, other = median_part(records, part)
+    total = sum(o["ms"] for o in ops.values()) + other
+    rows = [["operation", "calls", "ms", "share", "GFLOP", "GFLOP/s", "of peak", "GB/s"]]
+    ideal = 0
+    for name, o in sorted(ops.items(), key=lambda item: -item[1]["ms"]):
+        seconds, peak = o["ms"] / 1000, peak_of(records[-1], part, name)
+        rate = o["gflop"] / seconds if seconds else 0
+        ideal += 1000 * o["gflop"] / peak if peak else 0
+        rows.append(
+            [name, "%d" % o["calls"], "%.1f" % o["ms"], "%.1f %%" % (100 * o["ms"] / total), number(o["gflop"], "%.1f"),
+             number(rate, "%.0f"), number(100 * rate / peak if peak else 0, "%.0f %%"),
+             number(o["gbyte"] / seconds if seconds and name not in PRODUCTS else 0, "%.1f")]
+        )  # fmt: skip
+    gflop = sum(o["gflop"] for o in ops.values())
+    rows.append(["other", "", "%.1f" % other, "%.1f %%" % (100 * other / total), "", "", "", ""])
+    rows.append(
+        ["whole", "", "%.1f" % total, "", number(gflop, "%.1f"), number(1000 * gflop / total, "%.0f"),
+         number(100 * ideal / total, "%.0f %%"), ""]
+    )  # fmt: skip
+    return table(rows)
 
-    def ms(dtype, name):
-        return last[dtype]["other_ms"] if name == "other" else last[dtype].get(name, {}).get("ms", 0)
 
-    names = list(dict.fromkeys(n for d in dtypes for n in last[d] if n != "other_ms"))
-    names.sort(key=lambda n: -ms(dtypes[0], n))
-    totals = {d: sum(ms(d, n) for n in [*names, "other"]) for d in dtypes}
-    rows = [["operation", "calls", *(head for d in dtypes for head in (f"{d}, ms", "share"))]]
-    for name in [*names, "other"]:
-        calls = max(last[d].get(name, {}).get("calls", 0) for d in dtypes)
-        cells = [c for d in dtypes for c in ("%.1f" % ms(d, name), "%.1f %%" % (100 * ms(d, name) / totals[d]))]
-        rows.append([name, str(calls) if calls else "", *cells])
-    rows.append(["all", "", *(c for d in dtypes for c in ("%.1f" % totals[d], ""))])
+def peaks(record):
+    peak = record.get("peak", {})
+    known = [(d, peak[d], peak[d + "_by"]) for d in ("f32", "bf16", "int8") if peak.get(d)]
+    return "Peak, registers only: " + ", ".join("%s %.0f GFLOP/s (%s)" % k for k in known) if known else ""
+
+
+def scaling(records, base_side=512):
+    """Passes of the UNet; times and arithmetic relative to the same batch at base_side."""
+    rows = [["picture", "batch", "ms", "GFLOP", "GFLOP/s", "time", "arithmetic", "time per FLOP", "attention"]]
+    for r in records:
+        base = [b for b in records if b["side"] == base_side and b["batch"] == r["batch"]]
+        cells = ["", "", ""]
+        if base:
+            time, work = r["ms"] / base[0]["ms"], r["gflop"] / base[0]["gflop"]
+            cells = ["%.2f" % time, "%.2f" % work, "%.2f" % (time / work)]
+        rows.append(
+            ["%dx%d" % (r["side"], r["side"]), "%d" % r["batch"], "%.1f" % r["ms"], "%.0f" % r["gflop"],
+             "%.0f" % (1000 * r["gflop"] / r["ms"]), *cells, "%.0f %%" % (100 * r["ops"]["attention"] / r["ms"])]
+        )  # fmt: skip
     return table(rows)
 
 
