@@ -162,6 +162,7 @@ static void sum_up_steps(job *j) {
     tt__measured *b = &j->measured;
     double durations[TT_MAX_STEPS] = {0};
     int first = b->n_steps > 1, n = 0;
+    if (b->n_steps < 1) return; /* the sampler had nothing to do: all stays 0 */
     for (int i = first; i < b->n_steps; i++)
         durations[n++] = j->step_ends_ms[i + 1] - j->step_ends_ms[i];
     qsort(durations, (size_t)n, sizeof *durations, compare);

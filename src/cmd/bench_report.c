@@ -20,6 +20,10 @@ static bool has_estimate(const tt__measured *b, int side) {
     return (double)side * side <= (double)MOST_PIXELS * b->width * b->height;
 }
 
+static double share_of(double part, double whole) {
+    return whole > 0 ? part / whole : 0;
+}
+
 static bool is_attention(const tt_operation *o) {
     return strcmp(o->name, "attention") == 0;
 }
@@ -87,14 +91,14 @@ enum { SHARE = 8, NUMBER = 10 };
 
 static void print_row(const tt__measured *b, const tt__bench_part *part, const tt_operation *o) {
     double seconds = o->ms / MS_PER_S, peak = peak_of(&b->peak, part->precision, o);
-    double rate = seconds > 0 ? o->gflop / seconds : 0;
+    double rate = share_of(o->gflop, seconds);
     printf("  %-12s", o->name);
-    print_cell(NUMBER, (double)o->ms);
-    printf(" %*.1f %%", SHARE - 2, PERCENT * o->ms / part->total_ms);
+    print_cell(NUMBER, o->ms);
+    printf(" %*.1f %%", SHARE - 2, PERCENT * share_of(o->ms, part->total_ms));
     print_cell(NUMBER, o->gflop);
     print_cell(NUMBER, rate);
-    print_cell(SHARE, peak > 0 ? PERCENT * rate / peak : 0);
-    print_cell(SHARE, o->gflop > 0 || seconds <= 0 ? 0 : o->gbyte / seconds);
+    print_cell(SHARE, PERCENT * share_of(rate, peak));
+    print_cell(SHARE, o->gflop > 0 ? 0 : share_of(o->gbyte, seconds));
     printf(" %8lld\n", (long long)o->calls);
 }
 
@@ -108,12 +112,13 @@ static void print_part(const tt__measured *b, const char *title, const tt__bench
         if (part->operations[i].calls) print_row(b, part, &part->operations[i]);
     printf("  %-12s", "other");
     print_cell(NUMBER, other_ms(part));
-    printf(" %*.1f %%\n  %-12s", SHARE - 2, PERCENT * other_ms(part) / part->total_ms, "all");
+    printf(" %*.1f %%\n  %-12s", SHARE - 2, PERCENT * share_of(other_ms(part), part->total_ms),
+           "all");
     print_cell(NUMBER, part->total_ms);
     printf(" %*s", SHARE, "");
     print_cell(NUMBER, all.gflop);
-    print_cell(NUMBER, seconds > 0 ? all.gflop / seconds : 0);
-    print_cell(SHARE, PERCENT * ideal_ms(&b->peak, part) / part->total_ms);
+    print_cell(NUMBER, share_of(all.gflop, seconds));
+    print_cell(SHARE, PERCENT * share_of(ideal_ms(&b->peak, part), part->total_ms));
     printf("\n");
 }
 
@@ -176,7 +181,7 @@ static json_object *json_of_part(const tt__measured *b, const tt__bench_part *pa
     tt__put_text(o, "precision", part->precision);
     put_double(o, "ms", part->total_ms);
     put_double(o, "gflop", sum(part).gflop);
-    put_double(o, "share_of_peak", ideal_ms(&b->peak, part) / part->total_ms);
+    put_double(o, "share_of_peak", share_of(ideal_ms(&b->peak, part), part->total_ms));
     for (int i = 0; list && i < TT_OPERATION_KINDS; i++) {
         const tt_operation *op = &part->operations[i];
         json_object *row = op->calls ? json_object_new_object() : NULL;
