@@ -200,7 +200,7 @@ static void set_model_name(tt_engine *e, const char *path) {
 /* The file's own words count, then those of a recipe that its name speaks of, then SDXL's. */
 static void set_defaults(tt_engine *e) {
     const tt_model_facts *facts = tt_checkpoint_facts(e->checkpoint);
-    const tt_sample_recipe *recipe = e->recipe = tt_sample_recipe_find(e->model_name);
+    const tt_sample_recipe *recipe = e->recipe = tt_sample_recipe_of_file(e->model_name);
     tt_engine_info *info = &e->info;
     info->layout = facts->layout;
     info->recipe = recipe ? recipe->name : NULL;

@@ -102,3 +102,19 @@ const tt_sample_recipe *tt_sample_recipe_find(const char *text) {
     }
     return NULL;
 }
+
+static bool says_steps(const char *name) {
+    for (const char *at = name; *at; at++) {
+        if (!is_digit(*at)) continue;
+        while (is_digit(at[1])) at++;
+        const char *unit = at + 1 + (at[1] == '-' || at[1] == '_' || at[1] == ' ');
+        if (begins_with(unit, "step")) return true;
+    }
+    return false;
+}
+
+const tt_sample_recipe *tt_sample_recipe_of_file(const char *name) {
+    bool is_makers = begins_with(name, "sd_xl_turbo") || begins_with(name, "sdxl-turbo") ||
+                     begins_with(name, "sdxl_turbo");
+    return is_makers || says_steps(name) ? tt_sample_recipe_find(name) : NULL;
+}

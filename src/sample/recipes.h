@@ -21,4 +21,8 @@ const tt_sample_recipe *tt_sample_recipes(void);
  * lacks means none. NULL: none; "hyperrealistic" is not Hyper. */
 const tt_sample_recipe *tt_sample_recipe_find(const char *text);
 
+/* The recipe to take unasked for a model of this file name: of names that say how many steps ("...4step...") and the makers' own
+ * Turbo. Merges that only have "turbo" or "lightning" in their names want settings of their own: NULL. */
+const tt_sample_recipe *tt_sample_recipe_of_file(const char *name);
+
 #endif

@@ -35,6 +35,30 @@ static void published_file_names_are_understood(void **state) {
     expect("DreamShaperXL_Turbo_v2_1.safetensors", "turbo");
 }
 
+/* Merges want settings of their own. */
+static void only_the_makers_names_are_taken_unasked(void **state) {
+    (void)state;
+    static const struct {
+        const char *file, *name;
+    } cases[] = {
+        {"sd_xl_turbo_1.0_fp16.safetensors", "turbo"},
+        {"sdxl_lightning_4step.safetensors", "lightning-4"},
+        {"Hyper-SDXL-8steps.safetensors", "hyper-8"},
+        {"my-lightning_8-step-merge.safetensors", "lightning-8"},
+        {"DreamShaperXL_Turbo_v2_1.safetensors", NULL},
+        {"dreamshaperXL_lightningDPMSDE.safetensors", NULL},
+        {"lcm-lora-sdxl", NULL},
+        {"sd_xl_base_1.0.safetensors", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const tt_sample_recipe *r = tt_sample_recipe_of_file(cases[i].file);
+        if (!cases[i].name)
+            assert_null(r);
+        else
+            assert_string_equal(r->name, cases[i].name);
+    }
+}
+
 static void what_was_not_distilled_has_no_recipe(void **state) {
     (void)state;
     expect("", NULL);
@@ -75,6 +99,7 @@ static void every_recipe_makes_a_sampler(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_file_names_are_understood),
+        cmocka_unit_test(only_the_makers_names_are_taken_unasked),
         cmocka_unit_test(what_was_not_distilled_has_no_recipe),
         cmocka_unit_test(names_mean_themselves_in_any_case),
         cmocka_unit_test(every_recipe_makes_a_sampler),
