@@ -3,8 +3,9 @@
  *     slot of job j  =  in use ? in_use->weights[j] : loaded[j]
  *
  * Making a set is loading once more, only for the jobs that it touches and with the adapters applied between reading and
- * packing. It is bound by reading the base weights (from the page cache) and by packing, so nothing is kept unpacked: a copy
- * of the base in f32 would be twice the model. Bytes are counted as numbers times their width; back-ends may pad a little. */
+ * packing: where they are plain LoRA in pieces of rows, so that f32 exists only in the cache. Then the product of the factors
+ * and the clearing of fresh memory are the largest costs. Nothing is kept unpacked: a copy of the base in f32 would be twice
+ * the model. Bytes are counted as numbers times their width; back-ends may pad a little. */
 #include "nn/loader_adapters.h"
 
 #include <stdatomic.h>
@@ -180,8 +181,7 @@ static tt_status find_touched(adapting *w, tt_err *err) {
         if (!touches_job(w, job)) continue;
         size_t count;
         TT_TRY(tt__job_count(job, &count, err));
-        w->set->bytes +=
-            count * tt__job_number_bytes(job) + (size_t)job->n_out * sizeof(float);
+        w->set->bytes += count * tt__job_number_bytes(job) + (size_t)job->n_out * sizeof(float);
         w->set->n_weights += job->slots[1] ? 2 : 1;
         w->touched[w->n_touched++] = i;
     }
@@ -191,8 +191,11 @@ static tt_status find_touched(adapting *w, tt_err *err) {
 /* ---- making one weight ------------------------------------------------------------------------------ */
 
 typedef struct blocks { /* one thread's memory */
-    tt__block plain, rounded, bias;
+    tt__block piece, weight, bias;
 } blocks;
+
+/* Numbers (in f32) of a piece: with the factors' rows that go with it, within the second-level cache. */
+enum { PIECE_NUMBERS = 128 << 10, PIECE_ROWS = 24 /* a multiple of the product's tiles */ };
 
 /* A number is not finite when all its exponent bits are set. */
 static bool all_finite(const float *values, size_t n) {
@@ -206,61 +209,132 @@ static bool all_finite(const float *values, size_t n) {
     return !bad;
 }
 
-/* One tensor from the checkpoint (zeros: a bias that it does not have), with all adapters applied. */
-static tt_status read_adapted(const adapting *w, const char *module, const char *leaf, float *out,
-                              size_t n, tt_err *err) {
-    const tt_checkpoint *c = w->a->recipe->checkpoint;
-    char name[TT_NAME_BYTES];
-    tt_name(name, "%s.%s", module, leaf);
-    if (tt_checkpoint_has(c, name))
-        TT_TRY(tt_checkpoint_read(c, name, TT_F32, -1, NULL, out, err));
-    else
-        memset(out, 0, n * sizeof *out);
-    for (int i = 0; i < w->n_uses; i++)
-        TT_TRY(tt_adapter_apply(w->uses[i]->adapter, name, &w->uses[i]->strength, out, n, err));
-    if (all_finite(out, n)) return TT_OK;
+static tt_status fail_not_finite(const adapting *w, const char *name, tt_err *err) {
     return tt_fail(err, TT_E_FORMAT,
                    "with lora %s tensor %s is not finite: the adapter does not fit this model, or "
                    "its strength is too large",
                    tt_adapter_get_report(w->uses[0]->adapter)->name, name);
 }
 
-static tt_status read_job(const adapting *w, const tt__job *job, bool has_bias, blocks *t,
-                          tt_err *err) {
-    size_t count;
-    TT_TRY(tt__job_count(job, &count, err));
-    TT_TRY(tt__block_reserve(&t->plain, count * sizeof(float), err));
-    TT_TRY(tt__block_reserve(&t->bias, (size_t)job->n_out * sizeof(float), err));
-    float *plain = t->plain.data, *bias = t->bias.data;
-    size_t row = count / (size_t)job->n_out;
-    for (int i = 0; i < job->n_names; i++) {
-        char full[TT_NAME_BYTES];
-        tt_tensor_info info;
-        TT_TRY(tt_checkpoint_info(w->a->recipe->checkpoint,
-                                  tt_name(full, "%s.weight", job->names[i]), &info, err));
-        size_t rows = (size_t)info.shape[0];
-        TT_TRY(read_adapted(w, job->names[i], "weight", plain, rows * row, err));
-        if (has_bias) TT_TRY(read_adapted(w, job->names[i], "bias", bias, rows, err));
-        plain += rows * row;
-        bias += rows;
+/* One tensor from the checkpoint (zeros: a bias that it does not have), with all adapters applied. */
+static tt_status read_adapted(const adapting *w, const char *name, float *out, size_t n,
+                              tt_err *err) {
+    const tt_checkpoint *c = w->a->recipe->checkpoint;
+    if (tt_checkpoint_has(c, name))
+        TT_TRY(tt_checkpoint_read(c, name, TT_F32, -1, NULL, out, err));
+    else
+        memset(out, 0, n * sizeof *out);
+    for (int i = 0; i < w->n_uses; i++)
+        TT_TRY(tt_adapter_apply(w->uses[i]->adapter, name, &w->uses[i]->strength, out, n, err));
+    return all_finite(out, n) ? TT_OK : fail_not_finite(w, name, err);
+}
+
+/* One tensor on its way into the back-end's format. */
+typedef struct tensor {
+    char name[TT_NAME_BYTES];
+    int64_t rows, columns;
+    tt_dtype dtype;
+    char *out;
+} tensor;
+
+static size_t row_bytes(const tensor *t) {
+    return (size_t)t->columns * tt_dtype_size(t->dtype);
+}
+
+static bool goes_by_rows(const adapting *w, const tensor *t) {
+    for (int i = 0; i < w->n_uses; i++)
+        if (!tt_adapter_goes_by_rows(w->uses[i]->adapter, t->name, &w->uses[i]->strength))
+            return false;
+    return true;
+}
+
+static void close_rows(tt_adapter_rows **rows, int n) {
+    for (int i = 0; i < n; i++) tt_adapter_rows_close(rows[i]);
+}
+
+static tt_status open_rows(const adapting *w, const tensor *t, tt_adapter_rows **rows,
+                           tt_err *err) {
+    for (int i = 0; i < w->n_uses; i++) {
+        const tt_adapter_use *use = w->uses[i];
+        tt_status status = tt_adapter_rows_open(use->adapter, t->name, &use->strength, t->rows,
+                                                t->columns, &rows[i], err);
+        if (status == TT_OK) continue;
+        close_rows(rows, i);
+        return status;
     }
     return TT_OK;
 }
 
-static tt_status adapt_job(const adapting *w, int number, blocks *t, tt_err *err) {
+/* In f32 straight to its place, else through `space`. */
+static tt_status make_piece(const adapting *w, const tensor *t, tt_adapter_rows *const *rows,
+                            int64_t first, int64_t n, float *space, tt_err *err) {
+    char *out = t->out + (size_t)first * row_bytes(t);
+    float *values = t->dtype == TT_F32 ? (float *)(void *)out : space;
+    size_t count = (size_t)(n * t->columns);
+    TT_TRY(
+        tt_checkpoint_read_rows(w->a->recipe->checkpoint, t->name, TT_F32, first, n, values, err));
+    for (int i = 0; i < w->n_uses; i++) tt_adapter_rows_apply(rows[i], first, n, values);
+    if (!all_finite(values, count)) return fail_not_finite(w, t->name, err);
+    if (t->dtype != TT_F32) tt_convert(out, t->dtype, values, TT_F32, count);
+    return TT_OK;
+}
+
+/* What one piece needs stays in the cache from its reading to its rounding. */
+static tt_status make_by_rows(const adapting *w, const tensor *t, tt__block *space, tt_err *err) {
+    tt_adapter_rows *rows[TT_MAX_ADAPTER_USES];
+    int64_t step = PIECE_NUMBERS / t->columns / PIECE_ROWS * PIECE_ROWS;
+    if (step < PIECE_ROWS) step = PIECE_ROWS;
+    if (step > t->rows) step = t->rows;
+    TT_TRY(tt__block_reserve(space, (size_t)(step * t->columns) * sizeof(float), err));
+    TT_TRY(open_rows(w, t, rows, err));
+    tt_status status = TT_OK;
+    for (int64_t i = 0; status == TT_OK && i < t->rows; i += step) {
+        int64_t n = t->rows - i < step ? t->rows - i : step;
+        status = make_piece(w, t, rows, i, n, space->data, err);
+    }
+    close_rows(rows, w->n_uses);
+    return status;
+}
+
+static tt_status make_whole(const adapting *w, const tensor *t, tt__block *space, tt_err *err) {
+    size_t count = (size_t)(t->rows * t->columns);
+    if (t->dtype == TT_F32) return read_adapted(w, t->name, (float *)(void *)t->out, count, err);
+    TT_TRY(tt__block_reserve(space, count * sizeof(float), err));
+    TT_TRY(read_adapted(w, t->name, space->data, count, err));
+    tt_convert(t->out, t->dtype, space->data, TT_F32, count);
+    return TT_OK;
+}
+
+static tt_status read_job(const adapting *w, const tt__job *job, bool has_bias, blocks *b,
+                          tt_err *err) {
+    size_t count;
+    TT_TRY(tt__job_count(job, &count, err));
+    tensor t = {.dtype = tt__job_dtype(job), .columns = (int64_t)count / job->n_out};
+    TT_TRY(tt__block_reserve(&b->weight, count * tt_dtype_size(t.dtype), err));
+    TT_TRY(tt__block_reserve(&b->bias, (size_t)job->n_out * sizeof(float), err));
+    t.out = b->weight.data;
+    float *bias = b->bias.data;
+    for (int i = 0; i < job->n_names; i++) {
+        tt_tensor_info info;
+        tt_name(t.name, "%s.weight", job->names[i]);
+        TT_TRY(tt_checkpoint_info(w->a->recipe->checkpoint, t.name, &info, err));
+        t.rows = info.shape[0];
+        TT_TRY(goes_by_rows(w, &t) ? make_by_rows(w, &t, &b->piece, err)
+                                   : make_whole(w, &t, &b->piece, err));
+        t.out += (size_t)t.rows * row_bytes(&t);
+        tt_name(t.name, "%s.bias", job->names[i]);
+        if (has_bias) TT_TRY(read_adapted(w, t.name, bias, (size_t)t.rows, err));
+        bias += t.rows;
+    }
+    return TT_OK;
+}
+
+static tt_status adapt_job(const adapting *w, int number, blocks *b, tt_err *err) {
     const tt__job *job = w->a->jobs[number];
     bool has_bias = job->has_bias || touches_bias(w, job);
-    TT_TRY(read_job(w, job, has_bias, t, err));
-    size_t count;
-    tt_dtype dtype = tt__job_dtype(job);
-    TT_TRY(tt__job_count(job, &count, err));
-    const void *plain = t->plain.data;
-    if (dtype != TT_F32) {
-        TT_TRY(tt__block_reserve(&t->rounded, count * tt_dtype_size(dtype), err));
-        tt_convert(t->rounded.data, dtype, plain, TT_F32, count);
-        plain = t->rounded.data;
-    }
-    return tt__job_pack(job, plain, has_bias ? t->bias.data : NULL, w->set->weights[number], err);
+    TT_TRY(read_job(w, job, has_bias, b, err));
+    return tt__job_pack(job, b->weight.data, has_bias ? b->bias.data : NULL,
+                        w->set->weights[number], err);
 }
 
 static tt_status adapt_all(const adapting *w, tt_err *err) {
@@ -278,8 +352,8 @@ static tt_status adapt_all(const adapting *w, tt_err *err) {
             int none = TT_OK;
             if (atomic_compare_exchange_strong(&status, &none, (int)s)) first_error = own;
         }
-        tt_free(t.plain.data);
-        tt_free(t.rounded.data);
+        tt_free(t.piece.data);
+        tt_free(t.weight.data);
         tt_free(t.bias.data);
     }
     if (atomic_load(&status) != TT_OK && err) *err = first_error;
@@ -297,6 +371,21 @@ static tt_status make_set(const adapting *wanted, const set_key *key, adapted_se
     tt_free(w.touched);
     *out = status == TT_OK ? w.set : NULL;
     if (status != TT_OK) free_set(w.a, w.set);
+    return status;
+}
+
+static void recycle(const tt_adapters *a, void (*call)(tt_ops *)) {
+    for (int i = 0; i < a->n_jobs; i++)
+        if (i == 0 || a->jobs[i]->ops != a->jobs[i - 1]->ops) call(a->jobs[i]->ops);
+}
+
+/* A new set, in the memory of those that have to go for it: before it is made, so that the peak is bounded. */
+static tt_status replace_oldest(tt_adapters *a, const adapting *wanted, const set_key *key,
+                                adapted_set **out, tt_err *err) {
+    recycle(a, tt_ops_recycle_begin);
+    trim_kept(a, a->in_use);
+    tt_status status = make_set(wanted, key, out, err);
+    recycle(a, tt_ops_recycle_end);
     return status;
 }
 
@@ -328,10 +417,7 @@ tt_status tt_adapters_set(tt_adapters *a, const tt_adapter_use *uses, int n_uses
     bool is_same = a->in_use ? memcmp(&a->in_use->key, &key, sizeof key) == 0 : key.n == 0;
     adapted_set *set = is_same || key.n == 0 ? NULL : take_kept(a, &key);
     bool is_new = !is_same && key.n > 0 && !set;
-    if (is_new) {
-        trim_kept(a, a->in_use); /* before more is made, so that the peak is bounded */
-        TT_TRY(make_set(&w, &key, &set, err));
-    }
+    if (is_new) TT_TRY(replace_oldest(a, &w, &key, &set, err));
     if (!is_same) use_set(a, set);
     a->info.was_kept = !is_new;
     a->info.ms = (double)(tt_clock_us() - start) / 1000;

@@ -4,6 +4,7 @@
 
 #include "tensor/ops.h"
 #include "tensor/scratch.h"
+#include "tensor/spare.h"
 
 typedef enum tt_weight_kind {
     TT_WEIGHT_LINEAR,
@@ -80,6 +81,7 @@ struct tt_ops {
     int n_threads;
     _Atomic size_t weight_bytes; /* weights are packed by several threads at once */
     tt_scratch scratch;
+    tt_spare spare; /* of weights' data */
     tt_op_time times[TT_OP_KINDS];
     bool has_int8; /* tt_ops_allow_int8 has succeeded */
     bool is_timed; /* somebody outside will read the times: marks are worth setting */
@@ -92,6 +94,9 @@ extern const tt_backend tt__backend_cuda; /* in builds without it, one that cann
 /* Memory where the back-end's tensors are; released by tt__release. NULL: no more. */
 void *tt__alloc(tt_ops *ops, size_t size_bytes);
 void tt__release(tt_ops *ops, void *p); /* NULL is fine */
+
+/* The same for a weight's data: may be a freed weight's. */
+void *tt__alloc_weight(tt_ops *ops, size_t size_bytes);
 
 /* A convolution whose outputs are those of a product, position by position. */
 static inline bool tt__conv_is_product(const tt_conv_shape *s) {

@@ -110,13 +110,20 @@ static bool has_avx2(void) {
     return __builtin_cpu_supports("avx2") != 0; /* also says that the system saves the registers */
 }
 
-/* Not every compiler lets __builtin_cpu_supports ask for f16c. The instruction traps into the
- * hypervisor on virtual machines, so it is asked once per call, and only when halves are involved. */
+/* Not every compiler lets __builtin_cpu_supports ask for f16c. The instruction traps into the hypervisor on virtual machines,
+ * some 50 us where those are nested: so it is used only where the compiler cannot ask, once per call, and only when halves
+ * are involved. */
+#if !defined(__clang__) && __GNUC__ >= 11
+static bool has_f16c(void) {
+    return has_avx2() && __builtin_cpu_supports("f16c");
+}
+#else
 static bool has_f16c(void) {
     unsigned a, b, c = 0, d;
     const unsigned f16c = 1u << 29;
     return has_avx2() && __get_cpuid(1, &a, &b, &c, &d) && (c & f16c);
 }
+#endif
 
 WIDE static size_t f16_decode_wide(float *dst, const void *src, size_t n) {
     size_t i = 0;

@@ -52,6 +52,28 @@ void tt__release(tt_ops *ops, void *p) {
         tt_free(p);
 }
 
+void *tt__alloc_weight(tt_ops *ops, size_t size_bytes) {
+    void *p = tt_spare_take(&ops->spare, size_bytes);
+    return p ? p : tt__alloc(ops, size_bytes);
+}
+
+/* oneDNN's blocks are its own matter, and so are those in a back-end's memory. */
+static void release_data(tt_ops *ops, const tt_weight *w) {
+    size_t bias = w->bias ? (size_t)w->n_out * sizeof *w->bias : 0;
+    size_t scales = w->scales ? (size_t)w->n_out * (sizeof *w->scales + sizeof *w->sums) : 0;
+    bool may_stay = !w->packed && !ops->backend->release;
+    if (may_stay && tt_spare_put(&ops->spare, w->data, w->size_bytes - bias - scales)) return;
+    tt__release(ops, w->data);
+}
+
+void tt_ops_recycle_begin(tt_ops *ops) {
+    tt_spare_begin(&ops->spare);
+}
+
+void tt_ops_recycle_end(tt_ops *ops) {
+    tt_spare_end(&ops->spare);
+}
+
 static tt_status put(tt_ops *ops, void *to, const void *from, size_t size_bytes, tt_err *err) {
     if (ops->backend->put) return ops->backend->put(ops, to, from, size_bytes, err);
     memcpy(to, from, size_bytes);
@@ -82,6 +104,7 @@ tt_status tt_ops_open(const tt_ops_options *options, tt_ops **out, tt_err *err) 
     if (!ops) return tt_fail_nomem(err, "the compute back-end", sizeof *ops);
     ops->backend = backend_of(options->backend);
     ops->dtype = options->dtype;
+    tt_spare_init(&ops->spare);
     name_times(ops);
     ops->n_threads = options->n_threads ? options->n_threads : available_threads();
     if (ops->backend->alloc)
@@ -89,6 +112,7 @@ tt_status tt_ops_open(const tt_ops_options *options, tt_ops **out, tt_err *err) 
             (tt_scratch_source){.context = ops, .alloc = alloc_block, .release = release_block};
     tt_status status = ops->backend->open(ops, err);
     if (status != TT_OK) {
+        tt_spare_release(&ops->spare);
         tt_free(ops);
         return status;
     }
@@ -98,6 +122,7 @@ tt_status tt_ops_open(const tt_ops_options *options, tt_ops **out, tt_err *err) 
 
 void tt_ops_close(tt_ops *ops) {
     if (!ops) return;
+    tt_spare_release(&ops->spare);
     tt_scratch_release(&ops->scratch); /* first: the block may be the back-end's */
     ops->backend->close(ops);
     tt_free(ops);
@@ -194,7 +219,7 @@ tt_status tt__weight_copy(tt_ops *ops, tt_weight *w, const void *data, size_t co
                           tt_err *err) {
     size_t bytes = 0;
     if (!tt_mul_size(count, size, &bytes)) return tt_fail_nomem(err, "a weight", SIZE_MAX);
-    w->data = tt__alloc(ops, bytes);
+    w->data = tt__alloc_weight(ops, bytes);
     if (!w->data) return tt_fail_nomem(err, "a weight", bytes);
     TT_TRY(put(ops, w->data, data, bytes, err));
     w->size_bytes += bytes;
@@ -329,9 +354,9 @@ tt_status tt_weight_embedding(tt_ops *ops, const void *table, int64_t rows, int6
 
 void tt_weight_free(tt_ops *ops, tt_weight *w) {
     if (!w) return;
+    release_data(ops, w);
     if (ops->backend->unpack) ops->backend->unpack(ops, w);
     ops->weight_bytes -= w->size_bytes;
-    tt__release(ops, w->data);
     tt__release(ops, w->bias);
     tt__release(ops, w->scales);
     tt_free(w);

@@ -109,6 +109,10 @@ void tt_weight_free(tt_ops *ops, tt_weight *w); /* NULL is fine */
 int64_t tt_weight_rows(
     const tt_weight *w); /* linear: n_out; conv: c_out; embedding: rows; norm: c */
 int64_t tt_weight_columns(const tt_weight *w); /* linear: n_in; conv: c_in; embedding: c; norm: 1 */
+/* From begin to end, the memory of weights that are freed stays for new ones of the same size: for who exchanges many. Not while
+ * other threads make or free weights. Both may be called again. */
+void tt_ops_recycle_begin(tt_ops *ops);
+void tt_ops_recycle_end(tt_ops *ops);
 size_t tt_ops_weight_bytes(const tt_ops *ops); /* of all live weights */
 
 /* ---- operations

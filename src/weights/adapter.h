@@ -88,4 +88,18 @@ bool tt_adapter_touches(const tt_adapter *a, const char *name, const tt_adapter_
 tt_status tt_adapter_apply(const tt_adapter *a, const char *name, const tt_adapter_strength *s,
                            float *values, size_t n_values, tt_err *err);
 
+/* The same piece by piece, for who wants a piece to stay in the cache from its reading to its last use. Only where all that
+ * the adapter does to this tensor is plain LoRA, or nothing: the other kinds look at whole tensors. The sums are the same, bit
+ * for bit, however the rows are cut. */
+bool tt_adapter_goes_by_rows(const tt_adapter *a, const char *name, const tt_adapter_strength *s);
+
+typedef struct tt_adapter_rows tt_adapter_rows;
+/* Reads the factors into memory, for a tensor of n_rows x n_columns (all dimensions but the first). */
+tt_status tt_adapter_rows_open(const tt_adapter *a, const char *name, const tt_adapter_strength *s,
+                               int64_t n_rows, int64_t n_columns, tt_adapter_rows **out,
+                               tt_err *err);
+void tt_adapter_rows_close(tt_adapter_rows *r); /* NULL is fine */
+/* Changes values [n, n_columns], which are rows first to first + n of the tensor. */
+void tt_adapter_rows_apply(const tt_adapter_rows *r, int64_t first, int64_t n, float *values);
+
 #endif

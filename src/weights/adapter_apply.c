@@ -97,11 +97,22 @@ static tt_status decompose(const change *c, float *delta) {
     return status;
 }
 
+/* Without a second matrix. */
+static tt_status apply_lora(const change *c) {
+    tt__factors f;
+    TT_TRY(tt__lora_read(&f, c->a, c->p, c->rows, c->err));
+    tt__lora_add(&f, (tt__rows){0, c->rows.n}, c->s * c->p->scale, c->w);
+    tt__factors_release(&f);
+    return TT_OK;
+}
+
+static bool is_plain_lora(const tt__patch *p) {
+    return p->kind == TT__LORA && !p->parts[TT__MAGNITUDE] && !p->parts[TT__DORA_SCALE];
+}
+
 static tt_status apply_sum(const change *c) {
     const tt__patch *p = c->p;
-    bool has_magnitude = p->parts[TT__MAGNITUDE] || p->parts[TT__DORA_SCALE];
-    if (p->kind == TT__LORA && !has_magnitude)
-        return tt__delta_add_lora(c->a, p, c->rows, c->s, c->w, c->err);
+    if (is_plain_lora(p)) return apply_lora(c);
     size_t n = (size_t)(c->rows.n * c->columns);
     tt__values delta = {0};
     tt_status status = tt__values_new(&delta, n, c->err);
@@ -183,6 +194,12 @@ static tt_status apply_bias(const change *c) {
     return TT_OK;
 }
 
+/* The rows of patch i that the module is about. */
+static tt__rows rows_of(const tt__module *m, int i, const tt__patch *p) {
+    int64_t n = p->is_fused ? p->out / TT__THIRDS : p->out;
+    return (tt__rows){m->thirds[i] * n, n};
+}
+
 tt_status tt_adapter_apply(const tt_adapter *a, const char *name, const tt_adapter_strength *s,
                            float *values, size_t n_values, tt_err *err) {
     bool is_bias;
@@ -191,13 +208,77 @@ tt_status tt_adapter_apply(const tt_adapter *a, const char *name, const tt_adapt
     if (!m || strength == 0.0f) return TT_OK;
     for (int i = 0; i < m->n_patches; i++) {
         const tt__patch *p = &a->patches[m->patches[i]];
-        int64_t n = p->is_fused ? p->out / TT__THIRDS : p->out;
-        change c = {a, p, {m->thirds[i] * n, n}, p->in * p->taps, strength, values, err};
+        change c = {a, p, rows_of(m, i, p), p->in * p->taps, strength, values, err};
         if (is_bias) c.columns = 1;
-        if ((size_t)(n * c.columns) != n_values)
+        if ((size_t)(c.rows.n * c.columns) != n_values)
             return tt_fail(err, TT_E_INVALID, "lora %s: tensor %s has %lld values, not %zu",
-                           a->report.name, name, (long long)(n * c.columns), n_values);
+                           a->report.name, name, (long long)(c.rows.n * c.columns), n_values);
         TT_TRY(is_bias ? apply_bias(&c) : apply_weight(&c));
     }
     return TT_OK;
+}
+
+/* ---- by rows ---------------------------------------------------------------------------------------- */
+
+bool tt_adapter_goes_by_rows(const tt_adapter *a, const char *name, const tt_adapter_strength *s) {
+    bool is_bias;
+    const tt__module *m = find(a, name, &is_bias);
+    if (!m || strength_of(m, s) == 0.0f) return true;
+    for (int i = 0; i < m->n_patches; i++) {
+        const tt__patch *p = &a->patches[m->patches[i]];
+        if (is_bias ? changes_bias(p) : p->kind != TT__NO_KIND && !is_plain_lora(p)) return false;
+    }
+    return true;
+}
+
+struct tt_adapter_rows {
+    int n;
+    tt__factors factors[TT__MAX_PATCHES]; /* owned */
+    float scales[TT__MAX_PATCHES];
+};
+
+static tt_status read_patches(tt_adapter_rows *r, const tt_adapter *a, const tt__module *m,
+                              float strength, tt_err *err) {
+    for (int i = 0; i < m->n_patches; i++) {
+        const tt__patch *p = &a->patches[m->patches[i]];
+        if (!is_plain_lora(p)) continue;
+        TT_TRY(tt__lora_read(&r->factors[r->n], a, p, rows_of(m, i, p), err));
+        r->scales[r->n++] = strength * p->scale;
+    }
+    return TT_OK;
+}
+
+static bool fits(const tt_adapter_rows *r, int64_t n_rows, int64_t n_columns) {
+    for (int i = 0; i < r->n; i++)
+        if (r->factors[i].rows != n_rows || r->factors[i].columns != n_columns) return false;
+    return true;
+}
+
+tt_status tt_adapter_rows_open(const tt_adapter *a, const char *name, const tt_adapter_strength *s,
+                               int64_t n_rows, int64_t n_columns, tt_adapter_rows **out,
+                               tt_err *err) {
+    bool is_bias;
+    const tt__module *m = find(a, name, &is_bias);
+    float strength = m && !is_bias ? strength_of(m, s) : 0.0f;
+    tt_adapter_rows *r = *out = tt_alloc(sizeof *r);
+    if (!r) return tt_fail_nomem(err, "an adapter", sizeof *r);
+    tt_status status = strength == 0.0f ? TT_OK : read_patches(r, a, m, strength, err);
+    if (status == TT_OK && !fits(r, n_rows, n_columns))
+        status = tt_fail(err, TT_E_INVALID, "lora %s: tensor %s is not [%lld, %lld]",
+                         a->report.name, name, (long long)n_rows, (long long)n_columns);
+    if (status == TT_OK) return TT_OK;
+    tt_adapter_rows_close(r);
+    *out = NULL;
+    return status;
+}
+
+void tt_adapter_rows_close(tt_adapter_rows *r) {
+    if (!r) return;
+    for (int i = 0; i < r->n; i++) tt__factors_release(&r->factors[i]);
+    tt_free(r);
+}
+
+void tt_adapter_rows_apply(const tt_adapter_rows *r, int64_t first, int64_t n, float *values) {
+    for (int i = 0; i < r->n; i++)
+        tt__lora_add(&r->factors[i], (tt__rows){first, n}, r->scales[i], values);
 }

@@ -12,12 +12,7 @@
 #include "base/alloc.h"
 #include "weights/adapter_parts.h"
 
-/* Two factors whose product is a matrix [rows, columns]. */
-typedef struct factors {
-    tt__values left;  /* [rows, rank] */
-    tt__values right; /* [rank, columns] */
-    int64_t rows, rank, columns;
-} factors;
+typedef tt__factors factors;
 
 /* Which parts they are. With a core, the left one is stored transposed in all kinds but LoRA. */
 typedef struct factor_parts {
@@ -30,7 +25,7 @@ static const factor_parts hada_parts[2] = {{TT__HADA_W1_A, TT__HADA_W1_B, TT__HA
 static const factor_parts lokr_parts[2] = {{TT__LOKR_W1_A, TT__LOKR_W1_B, TT__N_PARTS},
                                            {TT__LOKR_W2_A, TT__LOKR_W2_B, TT__LOKR_T2}};
 
-static void release_factors(factors *f) {
+void tt__factors_release(factors *f) {
     tt__values_release(&f->left);
     tt__values_release(&f->right);
 }
@@ -99,11 +94,12 @@ static tt_status read_factors(factors *f, const tt_adapter *a, const tt__patch *
                            (size_t)(rows.n * f->rank), err);
 }
 
-static void add_product(const factors *f, float scale, float *c) {
-    tt__product_run(&(tt__product){.m = f->rows,
+/* c [rows.n, columns] += scale times those rows of the product */
+static void add_rows(const factors *f, tt__rows rows, float scale, float *c) {
+    tt__product_run(&(tt__product){.m = rows.n,
                                    .n = f->columns,
                                    .k = f->rank,
-                                   .a = f->left.data,
+                                   .a = f->left.data + rows.first * f->rank,
                                    .lda = f->rank,
                                    .b = f->right.data,
                                    .ldb = f->columns,
@@ -112,19 +108,29 @@ static void add_product(const factors *f, float scale, float *c) {
                                    .ldc = f->columns});
 }
 
+static void add_product(const factors *f, float scale, float *c) {
+    add_rows(f, (tt__rows){0, f->rows}, scale, c);
+}
+
 /* c [rows, columns] += scale left right */
 static tt_status add_factors(const tt_adapter *a, const tt__patch *p, factor_parts parts,
                              tt__rows rows, float scale, float *c, tt_err *err) {
     factors f;
     tt_status status = read_factors(&f, a, p, parts, rows, err);
     if (status == TT_OK) add_product(&f, scale, c);
-    release_factors(&f);
+    tt__factors_release(&f);
     return status;
 }
 
-tt_status tt__delta_add_lora(const tt_adapter *a, const tt__patch *p, tt__rows rows, float s,
-                             float *w, tt_err *err) {
-    return add_factors(a, p, lora_parts, rows, s * p->scale, w, err);
+tt_status tt__lora_read(tt__factors *f, const tt_adapter *a, const tt__patch *p, tt__rows rows,
+                        tt_err *err) {
+    tt_status status = read_factors(f, a, p, lora_parts, rows, err);
+    if (status != TT_OK) tt__factors_release(f);
+    return status;
+}
+
+void tt__lora_add(const tt__factors *f, tt__rows rows, float s, float *w) {
+    add_rows(f, rows, s, w);
 }
 
 /* ---- LoHa ------------------------------------------------------------------------------------------- */
@@ -172,7 +178,7 @@ static tt_status read_side(side *s, const tt_adapter *a, const tt__patch *p, tt_
         memset(s->v.data, 0, s->v.n * sizeof(float));
         add_product(&f, 1.0f, s->v.data);
     }
-    release_factors(&f);
+    tt__factors_release(&f);
     return status;
 }
 
@@ -249,7 +255,7 @@ static tt_status delta_glora(const tt_adapter *a, const tt__patch *p, const floa
     TT_TRY(add_factors(a, p, out, (tt__rows){0, p->out}, p->scale, delta, err));
     tt_status status = read_factors(&f, a, p, in, (tt__rows){0, p->in}, err);
     if (status == TT_OK) status = add_input_side(p, &f, w, delta, err);
-    release_factors(&f);
+    tt__factors_release(&f);
     return status;
 }
 

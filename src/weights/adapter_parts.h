@@ -166,9 +166,18 @@ typedef struct tt__rows {
 /* adapter_delta.c: delta [rows, in taps] = W' - W before DoRA, for the kinds that add; w: the weight so far, for GLoRA. */
 tt_status tt__delta(const tt_adapter *a, const tt__patch *p, tt__rows rows, const float *w,
                     float *delta, tt_err *err);
-/* w += s delta, for plain LoRA: without a second matrix. */
-tt_status tt__delta_add_lora(const tt_adapter *a, const tt__patch *p, tt__rows rows, float s,
-                             float *w, tt_err *err);
+
+/* Two factors in memory, whose product is a matrix [rows, columns]. */
+typedef struct tt__factors {
+    tt__values left;  /* [rows, rank] */
+    tt__values right; /* [rank, columns] */
+    int64_t rows, rank, columns;
+} tt__factors;
+/* Plain LoRA's, and w [n, columns] += s times rows first to first + n of their product. What a failure leaves is released too. */
+tt_status tt__lora_read(tt__factors *f, const tt_adapter *a, const tt__patch *p, tt__rows rows,
+                        tt_err *err);
+void tt__lora_add(const tt__factors *f, tt__rows rows, float s, float *w);
+void tt__factors_release(tt__factors *f);
 
 /* adapter_rotate.c: out [out, in taps] = W' of OFT and BOFT. */
 tt_status tt__rotate(const tt_adapter *a, const tt__patch *p, const float *w, float *out,

@@ -61,6 +61,11 @@ tt_status tt_checkpoint_info(const tt_checkpoint *c, const char *name, tt_tensor
 tt_status tt_checkpoint_read(const tt_checkpoint *c, const char *name, tt_dtype dtype, int rank,
                              const int64_t *shape, void *dst, tt_err *err);
 
+/* The same for rows first to first + n of the first dimension only. A matrix that is stored transposed is read in whole
+ * each time. */
+tt_status tt_checkpoint_read_rows(const tt_checkpoint *c, const char *name, tt_dtype dtype,
+                                  int64_t first, int64_t n, void *dst, tt_err *err);
+
 /* How many consecutive i, from 0, have a tensor named like printf(pattern, i), which has one %d. */
 int tt_checkpoint_count(const tt_checkpoint *c, const char *pattern);
 

@@ -15,7 +15,8 @@ enum {
 
 typedef struct reader {
     const tt__entry *entry;
-    size_t count; /* elements */
+    size_t first_row, n_rows; /* of the canonical view: those that are wanted */
+    size_t first, count;      /* elements of the entry, in the stored order, that are read */
     tt_dtype dtype;
     char *dst;
     float scale;  /* of fp8 weights; 1 otherwise */
@@ -82,17 +83,17 @@ static tt_status fail_not_finite(const reader *r, const void *v, size_t n, size_
     return tt_fail(err, TT_E_FORMAT,
                    "%s: tensor %s: element %zu is %s as %s: the weights are damaged or too large",
                    tt_safetensors_path(r->entry->file), r->entry->stored->name,
-                   (size_t)r->entry->first + at + i, isnan(value) ? "not a number" : "infinite",
-                   tt_dtype_name(r->dtype));
+                   (size_t)r->entry->first + r->first + at + i,
+                   isnan(value) ? "not a number" : "infinite", tt_dtype_name(r->dtype));
 }
 
 /* ---- chunks ----------------------------------------------------------------------------------------- */
 
-/* Elements at...at+n, converted and scaled, into `to`. */
+/* Elements at...at+n of those that are read, converted and scaled, into `to`. */
 static tt_status read_chunk(const reader *r, size_t at, size_t n, void *to, tt_err *err) {
     const tt__entry *e = r->entry;
     size_t width = tt_dtype_size(e->info.dtype);
-    uint64_t offset = (e->first + at) * width;
+    uint64_t offset = (e->first + r->first + at) * width;
     const char *mapped = tt_safetensors_mapped(e->file, e->stored);
     const void *from = mapped ? mapped + offset : r->stored;
     if (!mapped) {
@@ -110,13 +111,16 @@ static tt_status read_chunk(const reader *r, size_t at, size_t n, void *to, tt_e
     return all_finite(to, r->dtype, n) ? TT_OK : fail_not_finite(r, to, n, at, err);
 }
 
-/* Stored [columns, rows] to [rows, columns]: element at...at+n of the stored order go to their new places. */
+/* Stored [columns, rows] to [rows, columns]: elements at...at+n of the stored order go to their new places, if wanted. */
 static void scatter_transposed(const reader *r, const void *from, size_t at, size_t n) {
     size_t rows = (size_t)r->entry->info.shape[0], columns = (size_t)r->entry->info.shape[1];
     size_t width = tt_dtype_size(r->dtype);
     size_t column = at / rows, row = at % rows;
     for (size_t i = 0; i < n; i++) {
-        memcpy(r->dst + (row * columns + column) * width, (const char *)from + i * width, width);
+        size_t own = row - r->first_row; /* of rows before the first: larger than any number */
+        if (own < r->n_rows)
+            memcpy(r->dst + (own * columns + column) * width, (const char *)from + i * width,
+                   width);
         if (++row == rows) row = 0, column++;
     }
 }
@@ -154,11 +158,19 @@ static tt_status alloc_chunk(void **out, size_t bytes, tt_err *err) {
     return *out ? TT_OK : tt_fail_nomem(err, "reading a tensor", bytes);
 }
 
+/* What is read: the rows that are wanted, or all of a matrix that is stored the other way round. */
+static void find_range(reader *r) {
+    const tt_tensor_info *info = &r->entry->info;
+    size_t row = 1;
+    for (int i = 1; i < info->rank; i++) row *= (size_t)info->shape[i];
+    r->first = r->entry->transposed ? 0 : r->first_row * row;
+    r->count = (r->entry->transposed ? (size_t)info->shape[0] : r->n_rows) * row;
+}
+
 static tt_status begin(reader *r, tt_err *err) {
     const tt__entry *e = r->entry;
     size_t width = tt_dtype_size(e->info.dtype);
-    r->count = 1;
-    for (int i = 0; i < e->info.rank; i++) r->count *= (size_t)e->info.shape[i];
+    find_range(r);
     r->chunk = CHUNK_BYTES / width;
     if (r->chunk > r->count) r->chunk = r->count;
     TT_TRY(read_scale(e, &r->scale, err));
@@ -170,18 +182,42 @@ static tt_status begin(reader *r, tt_err *err) {
     return TT_OK;
 }
 
+static tt_status run(reader *r, tt_err *err) {
+    const tt__entry *e = r->entry;
+    if (!is_float(e->info.dtype))
+        return tt_fail(err, TT_E_UNSUPPORTED, "%s: tensor %s: dtype %s is not a floating type",
+                       tt_safetensors_path(e->file), e->stored->name, tt_dtype_name(e->info.dtype));
+    tt_status status = begin(r, err);
+    if (status == TT_OK) status = read_all(r, err);
+    tt_free(r->stored);
+    tt_free(r->numbers);
+    return status;
+}
+
+static size_t rows_of(const tt__entry *e) {
+    return e->info.rank > 0 ? (size_t)e->info.shape[0] : 1;
+}
+
 tt_status tt_checkpoint_read(const tt_checkpoint *c, const char *name, tt_dtype dtype, int rank,
                              const int64_t *shape, void *dst, tt_err *err) {
     const tt__entry *e;
     TT_TRY(tt__checkpoint_find(c, name, &e, err));
     if (rank >= 0) TT_TRY(check_shape(e, rank, shape, err));
-    if (!is_float(e->info.dtype))
-        return tt_fail(err, TT_E_UNSUPPORTED, "%s: tensor %s: dtype %s is not a floating type",
-                       tt_safetensors_path(e->file), e->stored->name, tt_dtype_name(e->info.dtype));
-    reader r = {.entry = e, .dtype = dtype, .dst = dst};
-    tt_status status = begin(&r, err);
-    if (status == TT_OK) status = read_all(&r, err);
-    tt_free(r.stored);
-    tt_free(r.numbers);
-    return status;
+    return run(&(reader){.entry = e, .n_rows = rows_of(e), .dtype = dtype, .dst = dst}, err);
+}
+
+tt_status tt_checkpoint_read_rows(const tt_checkpoint *c, const char *name, tt_dtype dtype,
+                                  int64_t first, int64_t n, void *dst, tt_err *err) {
+    const tt__entry *e;
+    TT_TRY(tt__checkpoint_find(c, name, &e, err));
+    size_t rows = rows_of(e);
+    if (first < 0 || n < 0 || (size_t)first > rows || (size_t)n > rows - (size_t)first)
+        return tt_fail(err, TT_E_INVALID, "tensor %s: %lld rows from %lld of %zu", name,
+                       (long long)n, (long long)first, rows);
+    return run(&(reader){.entry = e,
+                         .first_row = (size_t)first,
+                         .n_rows = (size_t)n,
+                         .dtype = dtype,
+                         .dst = dst},
+               err);
 }

@@ -28,7 +28,7 @@ tt_status tt__int8_pack(tt_ops *ops, tt_weight *w, const float *plain, tt_err *e
     size_t bytes = 0;
     if (!tt_mul_size((size_t)panels, (size_t)panel_bytes, &bytes))
         return tt_fail_nomem(err, "a weight", SIZE_MAX);
-    char *to = tt_alloc_aligned(bytes);
+    char *to = tt__alloc_weight(ops, bytes);
     if (!to) return tt_fail_nomem(err, "a weight", bytes);
     w->data = to;
     w->size_bytes += bytes;

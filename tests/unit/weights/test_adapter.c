@@ -446,6 +446,82 @@ static void strength_and_alpha_multiply(void **state) {
     tt_adapter_close(a);
 }
 
+/* Whatever the cut, the numbers are those of the whole, bit for bit. */
+static void rows_change_as_the_whole_does(void **state) {
+    (void)state;
+    enum { OUT = 16, IN = 32, STEP = 5 };
+    const char *name = "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k.weight";
+    st_writer w;
+    float down[4 * IN], up[OUT * 4], whole[OUT * IN], cut[OUT * IN];
+    layout_fill(down, "down", 4 * IN);
+    layout_fill(up, "up", OUT * 4);
+    layout_fill(whole, "whole", OUT * IN);
+    memcpy(cut, whole, sizeof cut);
+    st_begin(&w);
+    st_add_f32(&w, TO_K DOWN_W, TT_F16, 2, (int64_t[]){4, IN}, down);
+    st_add_f32(&w, TO_K UP_W, TT_F16, 2, (int64_t[]){OUT, 4}, up);
+    st_save(&w, file);
+    tt_adapter *a = opens();
+    tt_adapter_strength s = tt_adapter_strength_all(0.7f);
+    assert_true(tt_adapter_goes_by_rows(a, name, &s));
+    assert_int_equal(tt_adapter_apply(a, name, &s, whole, OUT * IN, NULL), TT_OK);
+    tt_adapter_rows *rows;
+    assert_int_equal(tt_adapter_rows_open(a, name, &s, OUT, IN, &rows, NULL), TT_OK);
+    for (int i = 0; i < OUT; i += STEP)
+        tt_adapter_rows_apply(rows, i, OUT - i < STEP ? OUT - i : STEP, cut + i * IN);
+    assert_memory_equal(cut, whole, sizeof cut);
+    tt_adapter_rows_close(rows);
+    assert_int_equal(tt_adapter_rows_open(a, name, &s, IN, OUT, &rows, NULL), TT_E_INVALID);
+    assert_null(rows);
+    tt_adapter_close(a);
+}
+
+/* DoRA's norms and the like are of whole tensors. Where the adapter does nothing, nothing stands in the way. */
+static void what_looks_at_the_whole_does_not_go_by_rows(void **state) {
+    (void)state;
+    st_writer w;
+    st_begin(&w);
+    add_pair(&w, PROJ, 16, 16, 1);
+    add(&w, PROJ, ".dora_scale", 16, 1);
+    st_save(&w, file);
+    tt_adapter *a = opens();
+    tt_adapter_strength one = tt_adapter_strength_all(1), none = tt_adapter_strength_all(0);
+    const char *name = "unet.mid_block.attentions.0.proj_out.weight";
+    assert_false(tt_adapter_goes_by_rows(a, name, &one));
+    assert_true(tt_adapter_goes_by_rows(a, name, &none));
+    assert_true(tt_adapter_goes_by_rows(a, "unet.conv_in.weight", &one));
+    tt_adapter_rows *rows;
+    float values[16] = {0}, zeros[16] = {0};
+    assert_int_equal(tt_adapter_rows_open(a, name, &none, 16, 16, &rows, NULL), TT_OK);
+    tt_adapter_rows_apply(rows, 3, 1, values);
+    assert_memory_equal(values, zeros, sizeof values);
+    tt_adapter_rows_close(rows);
+    tt_adapter_close(a);
+}
+
+static void opening_rows_survives_any_allocation_failing(void **state) {
+    (void)state;
+    st_writer w;
+    st_begin(&w);
+    add_pair(&w, PROJ, 16, 16, 1);
+    st_save(&w, file);
+    tt_adapter *a = opens();
+    tt_adapter_strength one = tt_adapter_strength_all(1);
+    for (int64_t n = 0;; n++) {
+        tt_err err;
+        tt_adapter_rows *rows;
+        tt_alloc_fail_after(n);
+        tt_status status = tt_adapter_rows_open(a, "unet.mid_block.attentions.0.proj_out.weight",
+                                                &one, 16, 16, &rows, &err);
+        tt_alloc_fail_after(-1);
+        tt_adapter_rows_close(rows);
+        if (status == TT_OK) break;
+        assert_int_equal(status, TT_E_NOMEM);
+        assert_true(n < 1000);
+    }
+    tt_adapter_close(a);
+}
+
 /* ---- the rest --------------------------------------------------------------------------------------- */
 
 static void a_file_that_changed_is_another(void **state) {
@@ -506,6 +582,9 @@ int main(void) {
         cmocka_unit_test(parts_of_a_strength_have_names),
         cmocka_unit_test(each_block_has_its_own_strength),
         cmocka_unit_test(strength_and_alpha_multiply),
+        cmocka_unit_test(rows_change_as_the_whole_does),
+        cmocka_unit_test(what_looks_at_the_whole_does_not_go_by_rows),
+        cmocka_unit_test(opening_rows_survives_any_allocation_failing),
         cmocka_unit_test(a_file_that_changed_is_another),
         cmocka_unit_test(any_allocation_may_fail),
     };

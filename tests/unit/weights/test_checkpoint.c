@@ -234,6 +234,42 @@ static void large_tensors_are_read_in_pieces(void **state) {
     free(found);
 }
 
+/* Of a matrix as it is stored and of one that is stored the other way round, in steps that do not divide it. */
+static void rows_are_those_of_the_whole(void **state) {
+    (void)state;
+    enum { ROWS = 40, COLUMNS = 12, STEP = 7 };
+    static const char *const names[] = {"te2.text_model.embeddings.token_embedding.weight",
+                                        "te2.text_projection.weight"};
+    float values[ROWS * COLUMNS], whole[ROWS * COLUMNS], found[ROWS * COLUMNS];
+    st_writer w;
+    layout_fill(values, "rows", ROWS * COLUMNS);
+    st_begin(&w);
+    layout_add_ldm(&w, "unet", true, TT_F16);
+    st_add_f32(&w, "conditioner.embedders.1.model.token_embedding.weight", TT_F16, 2,
+               (int64_t[]){ROWS, COLUMNS}, values);
+    st_add_f32(&w, "conditioner.embedders.1.model.text_projection", TT_F16, 2,
+               (int64_t[]){COLUMNS, ROWS}, values);
+    st_save(&w, layout_file);
+    tt_checkpoint *c = layout_opens(layout_file);
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(tt_checkpoint_read(c, names[k], TT_F32, -1, NULL, whole, NULL), TT_OK);
+        for (int i = 0; i < ROWS; i += STEP) {
+            int n = ROWS - i < STEP ? ROWS - i : STEP;
+            assert_int_equal(
+                tt_checkpoint_read_rows(c, names[k], TT_F32, i, n, found + i * COLUMNS, NULL),
+                TT_OK);
+        }
+        assert_memory_equal(found, whole, sizeof whole);
+    }
+    static const int64_t outside[][2] = {
+        {-1, 1}, {0, ROWS + 1}, {ROWS, 1}, {1, -1}, {1, INT64_MAX}};
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++)
+        assert_int_equal(
+            tt_checkpoint_read_rows(c, names[0], TT_F32, outside[i][0], outside[i][1], found, NULL),
+            TT_E_INVALID);
+    tt_checkpoint_close(c);
+}
+
 static void values_that_are_not_finite_are_named(void **state) {
     (void)state;
     static const float bad[] = {NAN, INFINITY, -INFINITY};
@@ -383,6 +419,7 @@ int main(void) {
         cmocka_unit_test(shapes_are_checked_and_squeezed),
         cmocka_unit_test(bf16_reads_are_rounded),
         cmocka_unit_test(large_tensors_are_read_in_pieces),
+        cmocka_unit_test(rows_are_those_of_the_whole),
         cmocka_unit_test(values_that_are_not_finite_are_named),
         cmocka_unit_test(fp8_weights_are_scaled),
         cmocka_unit_test(integers_are_no_weights),
