@@ -20,7 +20,7 @@ static tt_status start(void *context, tt_err *err) {
 static void stop(void *context) {
     tt_app_worker *w = context;
     pthread_mutex_lock(&w->engine_lock);
-    tt_app_resident_close(&w->shared.resident);
+    tt__worker_models_close(w);
     pthread_mutex_unlock(&w->engine_lock);
 }
 
@@ -67,10 +67,9 @@ static tt_status check_render(void *context, tt_err *err) {
 
 static size_t write_metrics(void *context, char *text, size_t size) {
     tt_app_worker *w = context;
-    tt_store *store = atomic_load(&w->store);
-    tt_store_counts counts = {0};
-    if (store) counts = tt_store_get_counts(store);
-    return tt_app_metrics_write(&w->metrics, store ? &counts : NULL, text, size);
+    tt_store_counts counts;
+    bool has_store = tt__worker_store_counts(w, &counts);
+    return tt_app_metrics_write(&w->metrics, has_store ? &counts : NULL, text, size);
 }
 
 static void fill_config(tt_app_worker *w) {
@@ -98,6 +97,7 @@ tt_status tt_app_worker_new(const tt_app_worker_options *options, tt_app_worker 
     if (!w) return tt_fail_nomem(err, "the worker", sizeof *w);
     w->options = *options;
     pthread_mutex_init(&w->engine_lock, NULL);
+    pthread_mutex_init(&w->store_lock, NULL);
     tt_app_metrics_init(&w->metrics);
     tt__worker_models_init(w);
     tt_buf_init(&w->schema, MAX_SCHEMA_BYTES);
@@ -113,10 +113,11 @@ tt_status tt_app_worker_new(const tt_app_worker_options *options, tt_app_worker 
 
 void tt_app_worker_free(tt_app_worker *w) {
     if (!w) return;
-    tt__worker_models_release(w);
+    tt__worker_models_close(w);
     tt_buf_release(&w->schema);
     tt_app_metrics_release(&w->metrics);
     pthread_mutex_destroy(&w->engine_lock);
+    pthread_mutex_destroy(&w->store_lock);
     tt_free(w);
 }
 

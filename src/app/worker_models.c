@@ -63,9 +63,20 @@ void tt__worker_models_init(tt_app_worker *w) {
     w->shared.resident.models = &w->models;
 }
 
-void tt__worker_models_release(tt_app_worker *w) {
+bool tt__worker_store_counts(tt_app_worker *w, tt_store_counts *out) {
+    pthread_mutex_lock(&w->store_lock);
+    tt_store *store = atomic_load(&w->store);
+    if (store) *out = tt_store_get_counts(store);
+    pthread_mutex_unlock(&w->store_lock);
+    return store != NULL;
+}
+
+void tt__worker_models_close(tt_app_worker *w) {
     tt_app_resident_close(&w->shared.resident);
-    tt_store_close(atomic_exchange(&w->store, NULL));
+    pthread_mutex_lock(&w->store_lock);
+    tt_store *store = atomic_exchange(&w->store, NULL);
+    pthread_mutex_unlock(&w->store_lock);
+    tt_store_close(store);
 }
 
 /* ---- the model --------------------------------------------------------------------------------------------------- */

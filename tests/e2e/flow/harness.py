@@ -11,6 +11,7 @@ tools/dev/summary.py counts.
 
 import asyncio
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -65,6 +66,17 @@ def catalogue():
         {"id": 3, "name": "Early", "versions": [
             version(301, "early", PHOTO, availability="EarlyAccess", earlyAccessEndsAt="2099-01-01T00:00:00.000Z")]},
         *loras]}}
+
+
+def sha256(name):
+    return hashlib.sha256((REPOSITORY / "models" / f"{name}.safetensors").read_bytes()).hexdigest()
+
+def check(found, expected):
+    assert found == expected, f"\nfound    {found}\nexpected {expected}"
+
+def presets(**more):
+    return {"presets": {"boats": {"checkpoint": "civitai:128078", "loras": [{"name": "film", "source": "civitai:179152"}],
+                                  **more}}}
 
 
 class Flow:

@@ -1,19 +1,9 @@
 """`tintype run` with models that are fetched first."""
 
-import hashlib
 import json
 
-from harness import EXAMPLE, REPOSITORY, case, main
+from harness import EXAMPLE, REPOSITORY, case, check, main, presets, sha256
 
-def sha256(name):
-    return hashlib.sha256((REPOSITORY / "models" / f"{name}.safetensors").read_bytes()).hexdigest()
-
-def check(found, expected):
-    assert found == expected, f"\nfound    {found}\nexpected {expected}"
-
-def presets(**more):
-    return {"presets": {"boats": {"checkpoint": "civitai:128078", "loras": [{"name": "film", "source": "civitai:179152"}],
-                                  **more}}}
 
 @case
 def the_example_fetches_draws_and_says_with_what(flow):
@@ -29,6 +19,7 @@ def the_example_fetches_draws_and_says_with_what(flow):
     assert "SD XL v1.0: checkpoint, 39.2 MB, fetched and checked in" in flow.stderr
     check(len({request["target"].partition("?")[0] for request in flow.fake.requests("civitai_cdn")}), 2)  # one LoRA, nine names
 
+
 @case
 def the_second_picture_needs_no_network(flow):
     first = flow.draw("--config", str(EXAMPLE))
@@ -36,6 +27,7 @@ def the_second_picture_needs_no_network(flow):
     second = flow.draw("--config", str(EXAMPLE))
     check(flow.fake.requests(), [])
     check(first["loras"], second["loras"])
+
 
 @case
 def a_flag_beats_the_preset_which_beats_the_environment(flow):
@@ -46,12 +38,14 @@ def a_flag_beats_the_preset_which_beats_the_environment(flow):
     check([record[name] for name in ("steps", "cfg_scale", "sampler", "model")], [3, 1, "euler", "SD XL v1.0"])
     check(flow.draw("--model", "civitai:501")["model"], "Other v1.0")
 
+
 @case
 def references_stand_where_files_do(flow):
     record = flow.draw("--model", "civitai:101055@128078", "--lora", "civitai:179152:0.5", "--lora",
                        "https://civitai.com/models/1/x?modelVersionId=142892")
     check(record["model_reference"], "civitai:128078")
     check([(lora["name"], lora["scale"]) for lora in record["loras"]], [("film v1.0", 0.5), ("soft-light v1.0", 1)])
+
 
 @case
 def a_listed_lora_is_switched_on_by_its_name_also_in_the_prompt(flow):
@@ -61,6 +55,7 @@ def a_listed_lora_is_switched_on_by_its_name_also_in_the_prompt(flow):
     flow.run("--prompt", "a <lora:film:0.7> boat", "--steps", "1", "--width", "64", "--height", "64", "--json")
     lora = json.loads(flow.stdout)["output"]["metadata"]["loras"][0]
     check([lora[name] for name in ("name", "scale", "reference", "from_prompt")], ["film", 0.7, "civitai:179152", True])
+
 
 @case
 def an_embedding_goes_by_the_presets_name(flow):
@@ -79,16 +74,19 @@ def a_missing_key_is_named(flow):
     sentence = flow.fails(status=2)
     assert "CIVITAI_API_KEY" in sentence, sentence
 
+
 @case
 def a_key_that_is_not_accepted_is_named(flow):
     flow.set(CIVITAI_API_KEY="a-key-that-is-not-known")
     sentence = flow.fails("--model", "civitai:128078")
     assert "CIVITAI_API_KEY" in sentence and "a-key-that" not in flow.stderr, sentence
 
+
 @case
 def early_access_is_said(flow):
     sentence = flow.fails("--lora", "civitai:301", status=2)
     assert "early access" in sentence.lower() and "301" in sentence, sentence
+
 
 @case
 def an_unknown_preset_is_told_with_the_nearest(flow):
@@ -96,11 +94,13 @@ def an_unknown_preset_is_told_with_the_nearest(flow):
           'preset: there is no "potrait", did you mean "portrait"?')
     check(flow.fake.requests(), [])
 
+
 @case
 def a_file_with_mistakes_is_refused_with_all_of_them(flow):
     flow.write("tintype.json", presets(stepz=1, checkpont="civitai:1"))
     flow.fails(status=2)
     assert "2 things are wrong" in flow.stderr and "checkpont" in flow.stderr and "stepz" in flow.stderr, flow.stderr
+
 
 @case
 def a_model_that_is_none_is_told_by_its_name(flow):
@@ -108,15 +108,18 @@ def a_model_that_is_none_is_told_by_its_name(flow):
     check(sentence, "Broken v1.0 is not an SDXL model: none of its 1 tensors is where a UNet, VAE or text encoder would have it "
           "(the first is a)")
 
+
 @case
 def offline_says_so(flow):
     flow.set(TINTYPE_OFFLINE=1)
     check(flow.fails("--model", "civitai:128078"), "civitai:128078: not here, and nothing may be fetched")
 
+
 @case
 def files_of_this_machine_need_no_store(flow):
     flow.draw("--model", str(REPOSITORY / "models" / "tintype-tiny.safetensors"))
     assert not (flow.folder / "store").exists(), "a store was made"
+
 
 if __name__ == "__main__":
     main()

@@ -4,8 +4,7 @@ import asyncio
 import signal
 import time
 
-from harness import EXAMPLE, KEY, REPOSITORY, Worker, case, main
-from test_run import check, presets, sha256
+from harness import EXAMPLE, KEY, Worker, case, check, main, presets, sha256
 
 
 def error_of(answer):
