@@ -14,11 +14,12 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/memory.h"
 #include "nn/loader_parts.h"
 
 enum { DEFAULT_SETS = 3 };
-#define DEFAULT_BYTES \
-    (4 * TT_GIB) /* two sets that change every matrix of SDXL's attentions, in bf16 */
+/* At least two sets that change every matrix of SDXL's attentions, in bf16; one that changes all its matrices has 6 GB. */
+#define LEAST_BYTES (4 * TT_GIB)
 
 typedef tt_weight *pair[2];
 
@@ -51,7 +52,10 @@ struct tt_adapters {
 };
 
 void tt_adapters_options_defaults(tt_adapters_options *options) {
-    *options = (tt_adapters_options){.max_sets = DEFAULT_SETS, .max_bytes = DEFAULT_BYTES};
+    uint64_t left = tt_memory_available_bytes(NULL),
+             half = left == TT_MEMORY_UNKNOWN ? 0 : left / 2;
+    size_t bytes = half > LEAST_BYTES ? (size_t)half : LEAST_BYTES;
+    *options = (tt_adapters_options){.max_sets = DEFAULT_SETS, .max_bytes = bytes};
 }
 
 tt_adapters_info tt_adapters_get_info(const tt_adapters *a) {

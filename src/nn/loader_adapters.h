@@ -32,7 +32,8 @@ typedef struct tt_adapters_options {
     int max_sets;     /* kept and not in use; 0: none */
     size_t max_bytes; /* of their packed weights together */
 } tt_adapters_options;
-void tt_adapters_options_defaults(tt_adapters_options *options); /* 3 sets, 4 GiB */
+void tt_adapters_options_defaults(
+    tt_adapters_options *options); /* 3 sets; half of the memory that is left, at least 4 GiB */
 
 /* One adapter in a set. */
 typedef struct tt_adapter_use {
