@@ -394,10 +394,11 @@ static void change_listed(const reader *r, tt_app_lora *listed) {
 }
 
 static void check_scale(const reader *r) {
-    double most = r->preset ? r->preset->limits.max_lora_scale : -1;
-    if (most < 0 || r->lora->is_trusted || fabs((double)r->lora->scale) <= most) return;
+    const tt_preset *preset = r->preset;
+    if (!preset || preset->limits.max_lora_scale < 0 || r->lora->is_trusted) return;
+    if (fabs((double)r->lora->scale) <= preset->limits.max_lora_scale) return;
     tt_problems_add(r->problems, "%s: scale %g, the preset %s allows at most %g", r->lora->where,
-                    (double)r->lora->scale, r->preset->name, most);
+                    (double)r->lora->scale, preset->name, preset->limits.max_lora_scale);
 }
 
 static tt_status read_list(reader *r, const tt_setting *setting, size_t n) {
