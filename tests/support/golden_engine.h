@@ -11,7 +11,7 @@ typedef struct tt_golden_engine_options {
     const char *model; /* of tests/golden/data/models; NULL: the shipped model */
     tt_golden_layout layout;
     tt_precision precision;
-    tt_device device; /* 0: the CPU */
+    tt_device device;       /* 0: the CPU */
     const char *prediction; /* NULL: the model's */
     int n_threads;          /* 0: 1 */
 } tt_golden_engine_options;

@@ -497,10 +497,11 @@ static void engine_settings_are_read_and_checked(void **state) {
     add_text(&r, TT_OPT_THREADS, TT_FROM_FLAG, "--threads", "-1");
     add_text(&r, TT_OPT_MODEL, TT_FROM_FLAG, "--model", "");
     assert_int_equal(tt_app_engine_read(&r.settings, &options, &r.problems, &r.err), TT_E_INVALID);
-    assert_string_equal(r.err.message,
-                        "--model: expected a name, found nothing; --dtype: expected one of auto, "
-                        "f32, bf16, int8, found \"fp8\"; --threads: expected a whole number from 0 to "
-                        "1024, found -1");
+    assert_string_equal(
+        r.err.message,
+        "--model: expected a name, found nothing; --dtype: expected one of auto, "
+        "f32, bf16, int8, found \"fp8\"; --threads: expected a whole number from 0 to "
+        "1024, found -1");
     end(&r);
 }
 
