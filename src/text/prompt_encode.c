@@ -245,11 +245,13 @@ tt_status tt_prompt_encode(const tt_text_encoder encoders[TT_PROMPT_ENCODERS],
         return tt_fail(err, TT_E_INVALID, "text encoders of %d and %d positions",
                        encoders[0].n_positions, encoders[1].n_positions);
     for (int i = 0; i < TT_PROMPT_ENCODERS; i++) {
+        if (encoders[i].width == 0) continue;
         TT_TRY_OUT(part_open(&parts[i], &encoders[i], i, &texts[i], options, err));
         if (parts[i].chunks.n > n_chunks) n_chunks = parts[i].chunks.n;
     }
     TT_TRY_OUT(tt_conditioning_zeros(encoders, n_chunks, out, err));
     for (int i = 0; i < TT_PROMPT_ENCODERS; i++) {
+        if (encoders[i].width == 0) continue;
         TT_TRY_OUT(part_encode(&parts[i], i == 1 ? out->pooled : NULL, err));
         TT_TRY_OUT(place(&parts[i], column, out, err));
         count(&parts[i], out);

@@ -19,7 +19,8 @@
 #include "text/clip.h"
 #include "text/prompt_weighting.h"
 
-/* What is known of one encoder. Plain values; everything is borrowed. */
+/* What is known of one encoder. Plain values; everything is borrowed. A width of 0 says that there is none: its text is not
+ * read, and of the rest only n_positions counts. */
 typedef struct tt_text_encoder {
     const tt_tokenizer *tokenizer;
     int32_t pad_id;

@@ -85,6 +85,15 @@ static tt_status find_context_width(tt_unet *u, const tt_loader *l, tt_err *err)
     return tt_fail(err, TT_E_UNSUPPORTED, "the UNet has no cross-attention: not an SDXL model");
 }
 
+/* Pooled text, then the size numbers: how many those are is told by the width of the second text encoder's projection, where
+ * the checkpoint has it. What fits no kind of model is left to those who compare widths. */
+static int count_size_ids(const tt_unet *u, const tt_loader *l, int64_t add_width) {
+    int64_t pooled, refiner = TT_UNET_REFINER_IDS * u->size_width;
+    if (!tt_load_has(l, "te2", "text_projection")) return TT_UNET_SIZE_IDS;
+    if (tt_load_size(l, "te2", "text_projection", 0, &pooled, NULL)) return TT_UNET_SIZE_IDS;
+    return add_width - pooled == refiner ? TT_UNET_REFINER_IDS : TT_UNET_SIZE_IDS;
+}
+
 static tt_status find_sizes(tt_unet *u, const tt_loader *l, tt_err *err) {
     int64_t add_width;
     TT_TRY(tt_load_size(l, "unet", "conv_in", 1, &u->in_channels, err));
@@ -97,11 +106,12 @@ static tt_status find_sizes(tt_unet *u, const tt_loader *l, tt_err *err) {
     TT_TRY(tt_load_size(l, "unet.add_embedding", "linear_1", 1, &add_width, err));
     TT_TRY(find_context_width(u, l, err));
     u->size_width = u->facts.unet.size_frequencies;
-    u->pooled_width = add_width - TT_UNET_SIZE_IDS * u->size_width;
+    u->n_size_ids = count_size_ids(u, l, add_width);
+    u->pooled_width = add_width - u->n_size_ids * u->size_width;
     if (u->pooled_width < 1)
         return tt_fail(err, TT_E_UNSUPPORTED,
                        "unet.add_embedding: width %lld, expected more than %d x %lld size numbers",
-                       (long long)add_width, TT_UNET_SIZE_IDS, (long long)u->size_width);
+                       (long long)add_width, u->n_size_ids, (long long)u->size_width);
     if (u->time_width > TT_UNET_MAX_TIME_WIDTH)
         return tt_fail(err, TT_E_FORMAT, "unet.time_embedding: width %lld, expected at most %d",
                        (long long)u->time_width, TT_UNET_MAX_TIME_WIDTH);

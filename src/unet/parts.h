@@ -53,6 +53,7 @@ struct tt_unet {
     int64_t emb_width;     /* outputs of time_2 */
     int64_t stack_width;   /* rows of time_stack */
     int64_t in_channels, out_channels, context_width, pooled_width, size_width;
+    int n_size_ids;
     int n_levels;
     tt_unet_level down[TT_MAX_LEVELS], up[TT_MAX_LEVELS];
     tt_unet_stage middle[2]; /* the second has no transformer of its own */

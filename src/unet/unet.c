@@ -22,6 +22,9 @@ int64_t tt_unet_context_width(const tt_unet *u) {
 int64_t tt_unet_pooled_width(const tt_unet *u) {
     return u->pooled_width;
 }
+int tt_unet_size_ids(const tt_unet *u) {
+    return u->n_size_ids;
+}
 size_t tt_unet_request_bytes(const tt_unet *u) {
     return u->request_bytes;
 }
@@ -68,16 +71,21 @@ static tt_status end_transformer(tt_unet_transformer *t, void *context, tt_err *
     return TT_OK;
 }
 
-/* The vector beside the text: pooled row, then the sinusoids of the six size numbers. */
+static float size_id(const tt_unet *u, const tt_unet_condition *c, int64_t row, int k) {
+    bool is_score = u->n_size_ids == TT_UNET_REFINER_IDS && k == TT_UNET_REFINER_IDS - 1;
+    return is_score && row < c->n - 1 ? c->negative_score : c->size_ids[k];
+}
+
+/* The vector beside the text: pooled row, then the sinusoids of the size numbers. */
 static tt_status size_conditioning(tt_unet *u, const tt_unet_condition *c, tt_err *err) {
-    int64_t width = u->pooled_width + TT_UNET_SIZE_IDS * u->size_width;
+    int64_t width = u->pooled_width + u->n_size_ids * u->size_width;
     float *vector = tt_alloc((size_t)(c->n * width) * sizeof *vector);
     if (!vector) return tt_fail_nomem(err, "the size conditioning", (size_t)(c->n * width) * 4);
     for (int64_t i = 0; i < c->n; i++) {
         float *row = vector + i * width;
         memcpy(row, c->pooled + i * u->pooled_width, (size_t)u->pooled_width * sizeof *row);
-        for (int k = 0; k < TT_UNET_SIZE_IDS; k++)
-            tt__sinusoid(c->size_ids[k], u->size_width, u->facts.unet.flip_sin_to_cos,
+        for (int k = 0; k < u->n_size_ids; k++)
+            tt__sinusoid(size_id(u, c, i, k), u->size_width, u->facts.unet.flip_sin_to_cos,
                          u->facts.unet.frequency_shift, row + u->pooled_width + k * u->size_width);
     }
     tt_tensor x = {0}, hidden = {0};

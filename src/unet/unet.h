@@ -17,17 +17,21 @@ void tt_unet_close(tt_unet *u); /* NULL is fine */
 int64_t tt_unet_in_channels(const tt_unet *u);
 int64_t tt_unet_out_channels(const tt_unet *u);
 int64_t tt_unet_context_width(const tt_unet *u); /* features per text token */
-/* Width of the vector beside the six size numbers: the pooled text. */
+/* Width of the vector beside the size numbers: the pooled text. */
 int64_t tt_unet_pooled_width(const tt_unet *u);
 
-enum { TT_UNET_SIZE_IDS = 6 }; /* original h, w, crop top, left, target h, w */
+/* Base models: original h, w, crop top, left, target h, w. Refiners have one number in place of the last two: the aesthetic
+ * score. */
+enum { TT_UNET_SIZE_IDS = 6, TT_UNET_REFINER_IDS = 5 };
+int tt_unet_size_ids(const tt_unet *u); /* one of these two */
 
 /* What one picture is conditioned on; n rows, with guidance [negative, positive]. Host memory, borrowed for the call. */
 typedef struct tt_unet_condition {
     int64_t n, tokens;
-    const float *context; /* [n, tokens, context_width] */
-    const float *pooled;  /* [n, pooled_width] */
-    float size_ids[TT_UNET_SIZE_IDS];
+    const float *context;             /* [n, tokens, context_width] */
+    const float *pooled;              /* [n, pooled_width] */
+    float size_ids[TT_UNET_SIZE_IDS]; /* the first tt_unet_size_ids of them */
+    float negative_score; /* of refiners: the aesthetic score of all rows but the last */
 } tt_unet_condition;
 
 /* Begins a picture: computes what is constant over its steps, in request memory. Ends the one before. Runs inside a rehearsal too

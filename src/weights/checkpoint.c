@@ -114,6 +114,7 @@ static tt_status open_parts(tt_checkpoint *c, tt_err *err) {
     } else {
         c->facts.layout = "ldm file";
         TT_TRY(tt__add_single_file(c, err));
+        c->facts.zero_absent_negative = !c->as_refiner; /* the published refiner's own word */
         TT_TRY(tt__facts_from_file(&c->facts, c->files[0], err));
     }
     return tt__facts_finish(c, err);
@@ -126,6 +127,7 @@ tt_status tt_checkpoint_open_with(const char *path, const tt_checkpoint_options 
     if (!c) return tt_fail_nomem(err, "checkpoint", sizeof *c);
     tt_arena_init(&c->arena, NAME_ARENA_BYTES);
     c->access = options->map ? TT_ST_MAP : TT_ST_PREAD;
+    c->as_refiner = options->as_refiner;
     c->path = tt_strdup(path);
     tt_status status =
         c->path ? open_parts(c, err) : tt_fail_nomem(err, "checkpoint path", strlen(path) + 1);

@@ -33,10 +33,12 @@ typedef struct tt_tensor_info {
  * only some components: a UNet alone, a VAE alone. */
 tt_status tt_checkpoint_open(const char *path, tt_checkpoint **out, tt_err *err);
 
-/* The same with a choice of how bytes are reached: map = true maps the files instead of reading
- * them; only for local files that nobody truncates (see safetensors.h). */
+/* The same with choices. map: how bytes are reached, true maps the files instead of reading them;
+ * only for local files that nobody truncates (see safetensors.h). as_refiner: an SDXL refiner is
+ * what is wanted, which is refused otherwise. It has a UNet and, as its only text encoder, te2;
+ * a base model is opened all the same: who needs to know asks the UNet. */
 typedef struct tt_checkpoint_options {
-    bool map;
+    bool map, as_refiner;
 } tt_checkpoint_options;
 tt_status tt_checkpoint_open_with(const char *path, const tt_checkpoint_options *options,
                                   tt_checkpoint **out, tt_err *err);

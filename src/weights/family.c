@@ -66,9 +66,15 @@ static tt_status refuse(const tt_safetensors *file, const char *what, tt_err *er
     return tt_fail(err, TT_E_UNSUPPORTED, "%s is %s", tt_safetensors_path(file), what);
 }
 
-tt_status tt__refuse_other_unet(const tt_safetensors *file, const char *prefix, tt_err *err) {
+static bool is_refiner(const tt_safetensors *file, const char *prefix) {
     const int64_t refiner_vector = 1280 + 5 * 256; /* pooled text and five size numbers */
-    const char *te = "conditioner.embedders.0.model.transformer.resblocks.0.ln_1.weight";
+    return has(file, "", "conditioner.embedders.0.model.transformer.resblocks.0.ln_1.weight") ||
+           columns(file, prefix, "label_emb.0.0.weight") == refiner_vector ||
+           columns(file, prefix, "add_embedding.linear_1.weight") == refiner_vector;
+}
+
+tt_status tt__refuse_other_unet(const tt_safetensors *file, const char *prefix, bool as_refiner,
+                                tt_err *err) {
     if (has(file, "", "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"))
         return refuse(file, "a Stable Diffusion 1.x model: only SDXL is supported", err);
     if (has(file, "", "cond_stage_model.model.token_embedding.weight"))
@@ -82,9 +88,12 @@ tt_status tt__refuse_other_unet(const tt_safetensors *file, const char *prefix, 
             "not an SDXL model: its UNet takes no picture size (label_emb), like Stable Diffusion "
             "1.x and 2.x",
             err);
-    if (has(file, "", te) || columns(file, prefix, "label_emb.0.0.weight") == refiner_vector ||
-        columns(file, prefix, "add_embedding.linear_1.weight") == refiner_vector)
-        return refuse(file, "the SDXL refiner, which is not supported: name a base model", err);
+    if (!as_refiner && is_refiner(file, prefix))
+        return refuse(
+            file,
+            "the SDXL refiner, which goes on from a base model's work: name a base model, "
+            "and this as its refiner",
+            err);
     if (has(file, prefix, "time_embed.cond_proj.weight") ||
         has(file, prefix, "time_embedding.cond_proj.weight"))
         return refuse(

@@ -11,12 +11,14 @@ typedef struct layout {
     spelling unet, vae;
     const char *unet_prefix, *vae_prefix;
     bool has_text;
+    const char *refiner_prefix; /* where a refiner has the second text encoder; NULL: not wanted */
     tt__ldm_plan plan;
 } layout;
 
 static const char te1_prefix[] = "conditioner.embedders.0.transformer.";
 static const char *const te2_prefixes[] = {"conditioner.embedders.1.model.",
                                            "conditioner.embedders.1.transformer."};
+static const char refiner_te2_prefix[] = "conditioner.embedders.0.model.";
 static const char *const unet_prefixes[] = {"model.diffusion_model.", ""};
 static const char *const vae_prefixes[] = {"first_stage_model.", "vae.", ""};
 
@@ -71,6 +73,8 @@ static tt_status add_tensor(tt_checkpoint *c, const layout *l, const tt_safetens
     for (size_t i = 0; i < sizeof te2_prefixes / sizeof *te2_prefixes; i++)
         if ((rest = tt__after(t->name, te2_prefixes[i])))
             return tt__add_ldm_te2(c, file, t, rest, err);
+    if (l->refiner_prefix && (rest = tt__after(t->name, l->refiner_prefix)))
+        return tt__add_ldm_te2(c, file, t, rest, err);
     if (l->vae && l->vae_prefix[0] && (rest = tt__after(t->name, l->vae_prefix)))
         return l->vae == LDM ? tt__add_ldm_vae(c, &l->plan, file, t, rest, err)
                              : tt__add_diffusers(c, file, t, "vae", rest, err);
@@ -85,13 +89,13 @@ static tt_status add_tensor(tt_checkpoint *c, const layout *l, const tt_safetens
 
 tt_status tt__add_single_file(tt_checkpoint *c, tt_err *err) {
     tt_safetensors *file;
-    layout l = {0};
+    layout l = {.refiner_prefix = c->as_refiner ? refiner_te2_prefix : NULL};
     TT_TRY(tt__checkpoint_open_file(c, c->path, &file, err));
     find_unet(&l, file);
     find_vae(&l, file);
     find_text(&l, file);
     if (!l.unet && !l.vae && !l.has_text) return tt__refuse_unknown_file(file, err);
-    if (l.unet) TT_TRY(tt__refuse_other_unet(file, l.unet_prefix, err));
+    if (l.unet) TT_TRY(tt__refuse_other_unet(file, l.unet_prefix, c->as_refiner, err));
     if (l.unet == LDM) TT_TRY(tt__ldm_plan_unet(&l.plan, file, l.unet_prefix, err));
     if (l.vae == LDM) tt__ldm_plan_vae(&l.plan, file, l.vae_prefix);
     for (size_t i = 0; i < tt_safetensors_count(file); i++)

@@ -120,6 +120,13 @@ static bool has_value(json_object *o, const char *key) {
 
 /* ---- networks --------------------------------------------------------------------------------------- */
 
+static tt_status refuse_refiner(tt_err *err) {
+    return tt_fail(
+        err, TT_E_UNSUPPORTED,
+        "this is the SDXL refiner, which goes on from a base model's work: name a base model, and "
+        "this as its refiner");
+}
+
 static tt_status unet_config(tt_checkpoint *c, json_object *o, tt_err *err) {
     tt_model_facts *f = &c->facts;
     const int64_t diffusers_heads = 8, refiner_vector = 1280 + 5 * 256;
@@ -132,9 +139,7 @@ static tt_status unet_config(tt_checkpoint *c, json_object *o, tt_err *err) {
             "the UNet takes no picture size (addition_embed_type is not text_time): this is not an "
             "SDXL model");
     TT_TRY(tt__get_i64(o, "projection_class_embeddings_input_dim", 0, INT32_MAX, &vector, err));
-    if (vector == refiner_vector)
-        return tt_fail(err, TT_E_UNSUPPORTED,
-                       "this is the SDXL refiner, which is not supported: name a base model");
+    if (vector == refiner_vector && !c->as_refiner) return refuse_refiner(err);
     /* "attention_head_dim" is the number of heads, by an old mistake that diffusers keeps; the other name wins */
     for (int i = 0; i < TT_MAX_LEVELS; i++) f->unet.heads[i] = diffusers_heads;
     TT_TRY(tt__get_heads(o, "attention_head_dim", f->unet.heads, err));
@@ -245,9 +250,7 @@ static tt_status model_index(tt_checkpoint *c, json_object *o, tt_err *err) {
         return tt_fail(err, TT_E_UNSUPPORTED, "the pipeline %s is not supported: only SDXL is",
                        name);
     TT_TRY(tt__get_bool(o, "requires_aesthetics_score", &aesthetics, err));
-    if (aesthetics)
-        return tt_fail(err, TT_E_UNSUPPORTED,
-                       "this is the SDXL refiner, which is not supported: name a base model");
+    if (aesthetics && !c->as_refiner) return refuse_refiner(err);
     return tt__get_bool(o, "force_zeros_for_empty_prompt", &c->facts.zero_absent_negative, err);
 }
 

@@ -28,7 +28,7 @@ typedef struct tt__entry {
 
 struct tt_checkpoint {
     char *path; /* owned */
-    bool is_folder;
+    bool is_folder, as_refiner;
     tt_st_access access;
     tt_safetensors *files[TT__MAX_FILES]; /* owned */
     int n_files;
@@ -87,7 +87,8 @@ tt_status tt__add_ldm_te2(tt_checkpoint *c, const tt_safetensors *file, const tt
 
 /* family.c: refusals by name */
 tt_status tt__refuse_unknown_file(const tt_safetensors *file, tt_err *err);
-tt_status tt__refuse_other_unet(const tt_safetensors *file, const char *prefix, tt_err *err);
+tt_status tt__refuse_other_unet(const tt_safetensors *file, const char *prefix, bool as_refiner,
+                                tt_err *err);
 bool tt__is_ignored(const char *name); /* tensors that no network needs */
 bool tt__is_scale(const char *name);   /* scales of fp8 weights: found from the weight */
 tt_status tt__fail_unknown_tensor(const tt_safetensors *file, const char *name, const char *network,

@@ -114,6 +114,27 @@ static void encoders_lie_side_by_side(void **state) {
     tt_conditioning_release(&c);
 }
 
+/* A refiner has the second encoder only. */
+static void an_encoder_of_width_0_is_none(void **state) {
+    (void)state;
+    const tt_encode_options o = tt_encode_options_for(TT_PROMPT_A1111);
+    const tt_buf texts[] = {buf_of(")(, not read"), buf_of("(cat:1.2)")};
+    tt_conditioning both = encoded("(cat:1.2)", TT_PROMPT_A1111), c;
+    tt_text_encoder encoders[TT_PROMPT_ENCODERS];
+    tt_err err;
+    encoders_of(encoders);
+    encoders[0] = (tt_text_encoder){.n_positions = POSITIONS};
+    if (tt_prompt_encode(encoders, texts, &o, &c, &err)) fail_msg("%s", err.message);
+    assert_int_equal(c.width, WIDTH2);
+    assert_int_equal(c.n_tokens, 1);
+    for (int p = 0; p < POSITIONS; p++)
+        for (int i = 0; i < WIDTH2; i++)
+            assert_true((double)c.states[p * WIDTH2 + i] == state_at(&both, p, WIDTH1 + i));
+    assert_memory_equal(c.pooled, both.pooled, POOLED * sizeof *c.pooled);
+    tt_conditioning_release(&c);
+    tt_conditioning_release(&both);
+}
+
 static void pooled_row_is_the_first_chunks(void **state) {
     (void)state;
     tt_conditioning c = encoded("(cat:1.5) BREAK dog", TT_PROMPT_A1111);
@@ -306,6 +327,7 @@ static void any_failed_allocation_is_survived(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(encoders_lie_side_by_side),
+        cmocka_unit_test(an_encoder_of_width_0_is_none),
         cmocka_unit_test(pooled_row_is_the_first_chunks),
         cmocka_unit_test(a1111_keeps_the_mean_of_each_encoder),
         cmocka_unit_test(comfy_moves_away_from_the_empty_prompt),

@@ -100,6 +100,29 @@ static void relatives_of_sdxl_are_named(void **state) {
     layout_refuses(layout_file, TT_E_UNSUPPORTED, "refiner");
 }
 
+/* Its text encoder is where a base model has its first, and is the second here. */
+static void a_refiner_is_opened_when_it_is_asked_for(void **state) {
+    (void)state;
+    const tt_checkpoint_options options = {.as_refiner = true};
+    const char *norm = "te2.text_model.encoder.layers.0.layer_norm1.weight";
+    st_writer w;
+    tt_err err;
+    tt_tensor_info info;
+    tt_checkpoint *c;
+    st_begin(&w);
+    layout_add_ldm(&w, "unet", true, TT_F16);
+    st_add(&w, "conditioner.embedders.0.model.transformer.resblocks.0.ln_1.weight", TT_F16, 1,
+           (int64_t[]){3}, NULL);
+    st_save(&w, layout_file);
+    layout_refuses(layout_file, TT_E_UNSUPPORTED, "name a base model, and this as its refiner");
+    if (tt_checkpoint_open_with(layout_file, &options, &c, &err)) fail_msg("%s", err.message);
+    layout_holds(c, "unet");
+    assert_int_equal(tt_checkpoint_info(c, norm, &info, &err), TT_OK);
+    assert_int_equal(info.shape[0], 3);
+    assert_false(tt_checkpoint_facts(c)->zero_absent_negative);
+    tt_checkpoint_close(c);
+}
+
 static void two_names_for_one_tensor_are_refused(void **state) {
     (void)state;
     st_writer w;
@@ -191,6 +214,7 @@ int main(void) {
         cmocka_unit_test(missing_networks_are_named),
         cmocka_unit_test(other_families_are_named),
         cmocka_unit_test(relatives_of_sdxl_are_named),
+        cmocka_unit_test(a_refiner_is_opened_when_it_is_asked_for),
         cmocka_unit_test(two_names_for_one_tensor_are_refused),
         cmocka_unit_test(views_of_the_wrong_shape_are_refused),
         cmocka_unit_test(folders_without_a_model_say_so),
