@@ -66,7 +66,8 @@ typedef struct tt_engine_options {
     int n_threads;          /* 0: all cores this process may use */
     const char *prediction; /* "epsilon", "v_prediction", "edm" (v over sigmas, as CosXL), or NULL:
                                  what the model says */
-    const char *refiner_path;         /* NULL: none. An SDXL refiner, for request.refiner_start */
+    const char *refiner_path; /* NULL: none. An SDXL refiner, for request.refiner_start: a file or
+                                         folder as the model. It stays in memory beside the model */
     const char *preview_decoder_path; /* NULL: previews are a colour map of the latents. Else a tiny
                                          decoder (TAESD XL's form): previews in full size */
 } tt_engine_options;
@@ -91,9 +92,9 @@ typedef struct tt_engine_info {
         *recipe; /* the distilled model that the file's name speaks of; defaults are its; or NULL */
     const char *refiner_name; /* NULL: none was opened */
     bool paints_in;           /* an inpainting UNet */
-    int64_t n_parameters;
-    int64_t n_int8; /* of the UNet's parameters, those kept in int8 */
-    size_t weight_bytes; /* resident, packed */
+    int64_t n_parameters;     /* without the refiner's */
+    int64_t n_int8;           /* of the UNet's parameters, those kept in int8 */
+    size_t weight_bytes;      /* resident, packed */
     double load_ms;
 } tt_engine_info;
 const tt_engine_info *tt_engine_get_info(const tt_engine *engine);
@@ -188,7 +189,8 @@ typedef struct tt_request {
     const char
         *hires_upscaler; /* "latent" (bilinear, NULL) or "picture" (Lanczos, through the VAE) */
     /* The refiner takes over after this share of the steps, as diffusers' denoising_end; 0 or 1: never. Needs
-     * options.refiner_path. */
+     * options.refiner_path. It reads prompt and negative_prompt; adapters do not change it. With hires_scale it refines the
+     * second pass. */
     float refiner_start;
     float aesthetic_score, negative_aesthetic_score; /* what the refiner is told: 6 and 2.5 */
     bool want_preview;

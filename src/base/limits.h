@@ -125,5 +125,7 @@
 #define TT_MAX_EMBEDDING_FILES 4096
 /* Layers that may be skipped, as people count: SDXL's second encoder has 32. */
 #define TT_MAX_CLIP_SKIP 32
+/* Scores that the refiner was trained with go from 1 to 10. */
+#define TT_MAX_AESTHETIC_SCORE 10
 
 #endif

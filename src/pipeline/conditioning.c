@@ -18,15 +18,16 @@
 /* ---- one text --------------------------------------------------------------------------------------- */
 
 /* Two passes, so that scratch memory is there; their text does not matter. */
-static tt_status rehearse_encoders(tt_engine *e, tt_err *err) {
+static tt_status rehearse_encoders(tt_ops *ops, const tt__model *m, tt_err *err) {
     float nothing = 0;
-    int32_t *ids = tt_alloc((size_t)tt_clip_positions(e->clips[0]) * sizeof *ids);
+    int32_t *ids = tt_alloc((size_t)tt_clip_positions(m->clips[1]) * sizeof *ids);
     tt_status status = TT_OK;
     if (!ids) return tt_fail_nomem(err, "token ids", sizeof *ids);
-    tt_ops_plan_begin(e->ops);
+    tt_ops_plan_begin(ops);
     for (int i = 0; i < TT_TEXT_ENCODERS && status == TT_OK; i++)
-        status = tt_clip_encode(e->clips[i], ids, &nothing, i == 1 ? &nothing : NULL, err);
-    if (status == TT_OK) status = tt_ops_plan_end(e->ops, err);
+        if (m->clips[i])
+            status = tt_clip_encode(m->clips[i], ids, &nothing, i == 1 ? &nothing : NULL, err);
+    if (status == TT_OK) status = tt_ops_plan_end(ops, err);
     tt_free(ids);
     return status;
 }
@@ -78,26 +79,28 @@ static tt_encode_options options_of(const tt_generation *g, int side) {
 
 static tt_status encode_fresh(tt_generation *g, const tt_buf texts[TT_PROMPT_ENCODERS],
                               const tt_encode_options *o, tt_conditioning *out, tt_err *err) {
-    tt_engine *e = g->engine;
-    tt_text_encoder encoders[TT_PROMPT_ENCODERS];
-    const tt_model_facts *facts = tt_checkpoint_facts(e->checkpoint);
+    const tt__model *m = &g->model;
+    tt_text_encoder encoders[TT_PROMPT_ENCODERS] = {
+        {.n_positions = tt_clip_positions(m->clips[1])}}; /* a refiner has the second only */
+    const tt_model_facts *facts = tt_checkpoint_facts(m->checkpoint);
     for (int i = 0; i < TT_PROMPT_ENCODERS; i++)
-        encoders[i] =
-            tt_text_encoder_of(e->clips[i], e->tokenizers[i], (int32_t)facts->text[i].pad_id);
-    TT_TRY(rehearse_encoders(e, err));
+        if (m->clips[i])
+            encoders[i] =
+                tt_text_encoder_of(m->clips[i], m->tokenizers[i], (int32_t)facts->text[i].pad_id);
+    TT_TRY(rehearse_encoders(g->engine->ops, m, err));
     return tt_prompt_encode(encoders, texts, o, out, err);
 }
 
-static tt_status encode_text(tt_generation *g, int side, const tt_buf texts[TT_PROMPT_ENCODERS],
-                             const tt_conditioning **out, tt_err *err) {
+tt_status tt__encode_text(tt_generation *g, int side, const tt_buf texts[TT_PROMPT_ENCODERS],
+                          const tt_conditioning **out, tt_err *err) {
     const tt_encode_options options = options_of(g, side);
     tt_conditioning states = {0};
     tt_buf key;
     tt_status status = write_key(g, texts, &options, &key, err);
-    *out = status == TT_OK ? tt__texts_find(&g->engine->texts, &key) : NULL;
+    *out = status == TT_OK ? tt__texts_find(g->model.texts, &key) : NULL;
     if (status == TT_OK && !*out) {
         status = encode_fresh(g, texts, &options, &states, err);
-        if (status == TT_OK) return tt__texts_add(&g->engine->texts, &key, &states, out, err);
+        if (status == TT_OK) return tt__texts_add(g->model.texts, &key, &states, out, err);
     }
     tt_buf_release(&key);
     return status;
@@ -127,7 +130,7 @@ static void choose_chunks(tt_generation *g) {
         }
     w->repeats = g->manner.syntax == TT_PROMPT_COMFY && multiple <= TT_MAX_PROMPT_CHUNKS;
     w->n_chunks = w->repeats ? multiple : most;
-    g->result->prompt_chunks = most;
+    if (most > g->result->prompt_chunks) g->result->prompt_chunks = most;
 }
 
 static bool needs_empty(const tt__words *w) {
@@ -162,7 +165,7 @@ static void count_tokens(tt_generation *g) {
 static tt_status encode_side(tt_generation *g, int side, int *n_chunks, tt_err *err) {
     tt__words *w = &g->words;
     for (int v = 0; v < w->schedules[side].n_variants; v++) {
-        TT_TRY(encode_text(g, side, w->schedules[side].texts[v], &w->states[side][v], err));
+        TT_TRY(tt__encode_text(g, side, w->schedules[side].texts[v], &w->states[side][v], err));
         *n_chunks += w->states[side][v]->n_chunks;
         if (*n_chunks > TT_MAX_REQUEST_CHUNKS)
             return tt_fail(err, TT_E_INVALID,
@@ -173,21 +176,25 @@ static tt_status encode_side(tt_generation *g, int side, int *n_chunks, tt_err *
     return TT_OK;
 }
 
-tt_status tt__encode_texts(tt_generation *g, tt_err *err) {
+tt_status tt__fit_chunks(tt_generation *g, tt_err *err) {
     static char nothing[] = "";
     const tt_buf empty[TT_PROMPT_ENCODERS] = {{.data = nothing}, {.data = nothing}};
-    tt__words *w = &g->words;
+    choose_chunks(g);
+    if (!needs_empty(&g->words)) return TT_OK;
+    return tt__encode_text(g, TT__POSITIVE, empty, &g->words.empty, err);
+}
+
+tt_status tt__encode_texts(tt_generation *g, tt_err *err) {
     tt_ops_begin(g->engine->ops);
     int n_chunks = 0;
     for (int side = TT__SIDES - 1; side >= 0; side--) TT_TRY(encode_side(g, side, &n_chunks, err));
-    choose_chunks(g);
-    if (needs_empty(w)) TT_TRY(encode_text(g, TT__POSITIVE, empty, &w->empty, err));
+    TT_TRY(tt__fit_chunks(g, err));
     count_tokens(g);
     return TT_OK;
 }
 
 int64_t tt__context_tokens(const tt_generation *g) {
-    return (int64_t)g->words.n_chunks * tt_clip_positions(g->engine->clips[0]);
+    return (int64_t)g->words.n_chunks * tt_clip_positions(g->model.clips[1]);
 }
 
 /* ---- to the UNet ------------------------------------------------------------------------------------ */
@@ -195,9 +202,9 @@ int64_t tt__context_tokens(const tt_generation *g) {
 /* One row of context and pooled; NULL states are zeros. */
 static void fill_row(const tt_generation *g, const tt_conditioning *states, int64_t row) {
     const tt__words *w = &g->words;
-    int64_t width = tt_unet_context_width(g->engine->unet),
-            pooled_width = tt_unet_pooled_width(g->engine->unet),
-            chunk = tt_clip_positions(g->engine->clips[0]) * width;
+    int64_t width = tt_unet_context_width(g->model.unet),
+            pooled_width = tt_unet_pooled_width(g->model.unet),
+            chunk = tt_clip_positions(g->model.clips[1]) * width;
     float *context = g->context + row * w->n_chunks * chunk;
     float *pooled = g->pooled + row * pooled_width;
     memset(context, 0, (size_t)(w->n_chunks * chunk) * sizeof *context);
@@ -226,7 +233,7 @@ tt_status tt__condition(tt_generation *g, int call, int64_t rows, tt_err *err) {
     if (rows == 2) fill_row(g, w->states[TT__NEGATIVE][variants[TT__NEGATIVE]], 0);
     fill_row(g, w->states[TT__POSITIVE][variants[TT__POSITIVE]], rows - 1);
     g->condition.n = rows;
-    TT_TRY(tt_unet_begin(g->engine->unet, &g->condition, err));
+    TT_TRY(tt_unet_begin(g->model.unet, &g->condition, err));
     memcpy(w->begun, variants, sizeof variants);
     w->begun_rows = rows;
     return TT_OK;

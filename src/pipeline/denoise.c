@@ -9,14 +9,14 @@
 
 bool tt__step_is_guided(const tt_generation *g, int step) {
     const tt_request *r = g->request;
-    return r->guidance > 1 &&
-           tt_guidance_acts(r->guidance_start, r->guidance_end, step, tt_sampler_steps(g->sampler));
+    return r->guidance > 1 && tt_guidance_acts(r->guidance_start, r->guidance_end,
+                                               g->walk_first + step, g->walk_steps);
 }
 
 /* One row of the UNet's input; inpainting models take [latents, mask, latents of what is kept]. */
 static void fill_row(const tt_generation *g, const float *latents, float *row) {
     int64_t positions = g->latent_h * g->latent_w, c = g->channels;
-    if (!g->engine->paints_in) {
+    if (!g->model.paints_in) {
         tt__to_channels_last(latents, c, positions, row);
         return;
     }
@@ -44,10 +44,10 @@ static tt_status predict_both(void *context, const float *input, float timestep,
     bool acts = tt__step_is_guided(g, g->step);
     int64_t rows = acts || g->always_both ? g->n_rows : 1;
     int64_t positions = g->latent_h * g->latent_w;
-    int64_t row_values = positions * tt_unet_in_channels(g->engine->unet);
+    int64_t row_values = positions * tt_unet_in_channels(g->model.unet);
     TT_TRY(tt__condition(g, g->call++, rows, err));
     for (int64_t i = 0; i < rows; i++) fill_row(g, input, g->unet_in + i * row_values);
-    TT_TRY(tt_unet_forward(g->engine->unet, g->unet_in, g->latent_h, g->latent_w, timestep,
+    TT_TRY(tt_unet_forward(g->model.unet, g->unet_in, g->latent_h, g->latent_w, timestep,
                            g->unet_out, err));
     if (uncond) tt__to_planes(g->unet_out, g->channels, positions, uncond);
     guide(g, rows, acts);
@@ -91,14 +91,14 @@ static tt_status keep_unmasked(void *context, int step, float *x, tt_err *err) {
 }
 
 tt_status tt__denoise(tt_generation *g, tt_noise *noise, tt_err *err) {
-    const bool keeps = g->request->mask && !g->engine->paints_in;
+    const bool keeps = g->request->mask && !g->model.paints_in;
     const tt_denoiser denoiser = {.context = g,
                                   .model = predict,
                                   .model_both = predict_both,
                                   .adjust = keeps ? keep_unmasked : NULL,
                                   .step_done = step_done};
     g->call = 0;
-    tt__start(g, noise);
+    if (!g->before) tt__start(g, noise);
     g->step = 0;
     if (g->steps_before == 0) TT_TRY(tt__report_progress(g, 0, NULL, err));
     TT_TRY(tt_sampler_run(g->sampler, g->latents, &denoiser, noise, err));
@@ -107,5 +107,5 @@ tt_status tt__denoise(tt_generation *g, tt_noise *noise, tt_err *err) {
         err, TT_E_FORMAT,
         "denoising ended in values that are not numbers: the model file is damaged, or its "
         "prediction type is not %s",
-        g->engine->info.prediction);
+        g->model.trained.name);
 }

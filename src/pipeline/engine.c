@@ -92,6 +92,11 @@ static tt_status open_tokenizer(tt_engine *e, int which, tt_err *err) {
 }
 
 static tt_status check_fit(const tt_engine *e, tt_err *err) {
+    if (tt_unet_size_ids(e->unet) != TT_UNET_SIZE_IDS)
+        return tt_fail(err, TT_E_UNSUPPORTED,
+                       "model %s: its UNet takes an aesthetic score, as the SDXL refiner's: name a "
+                       "base model, and this as its refiner",
+                       e->model_name);
     int64_t width = tt_clip_width(e->clips[0]) + tt_clip_width(e->clips[1]);
     if (width != tt_unet_context_width(e->unet))
         return tt_fail(err, TT_E_FORMAT,
@@ -141,7 +146,7 @@ static tt_status open_networks(tt_engine *e, tt_loader *loader, tt_err *err) {
     return tt_loader_run(loader, err);
 }
 
-static tt_training training_of(const tt_model_facts *facts) {
+static tt_training steps_training_of(const tt_model_facts *facts) {
     tt_training t = {.train_steps = (int)facts->schedule.train_steps,
                      .beta_start = facts->schedule.beta_start,
                      .beta_end = facts->schedule.beta_end,
@@ -162,7 +167,8 @@ static tt_training edm_training_of(const tt_model_facts *facts) {
     return t;
 }
 
-static tt_status set_prediction(tt_engine *e, const char *wanted, tt_err *err) {
+tt_status tt__training_of(const tt_model_facts *facts, const char *wanted, tt__trained *out,
+                          tt_err *err) {
     static const struct {
         const char *name, *canonical;
         tt_sample_prediction prediction;
@@ -173,28 +179,26 @@ static tt_status set_prediction(tt_engine *e, const char *wanted, tt_err *err) {
         {"v", "v_prediction", TT_SAMPLE_V, false},
         {"edm", "edm", TT_SAMPLE_V, true},
     };
-    const tt_model_facts *facts = tt_checkpoint_facts(e->checkpoint);
     bool is_v = facts->schedule.prediction == TT_PREDICT_V;
     if (!wanted && facts->schedule.edm_sigma_max > 0) wanted = "edm";
     if (!wanted) wanted = is_v ? "v_prediction" : "epsilon";
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(wanted, known[i].name) != 0) continue;
-        e->prediction = known[i].prediction;
-        e->info.prediction = known[i].canonical;
-        e->training = known[i].is_edm ? edm_training_of(facts) : training_of(facts);
+        out->prediction = known[i].prediction;
+        out->name = known[i].canonical;
+        out->training = known[i].is_edm ? edm_training_of(facts) : steps_training_of(facts);
         return TT_OK;
     }
     return tt_fail(err, TT_E_INVALID, "prediction \"%.40s\": expected epsilon, v_prediction or edm",
                    wanted);
 }
 
-static void set_model_name(tt_engine *e, const char *path) {
+void tt__last_part(const char *path, char *out, size_t size) {
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') n--;
     size_t start = n;
     while (start > 0 && path[start - 1] != '/') start--;
-    snprintf(e->model_name, sizeof e->model_name, "%.*s", (int)(n - start), path + start);
-    e->info.model_name = e->model_name;
+    snprintf(out, size, "%.*s", (int)(n - start), path + start);
 }
 
 /* The file's own words count, then those of a recipe that its name speaks of, then SDXL's. */
@@ -219,14 +223,6 @@ static void set_defaults(tt_engine *e) {
     info->default_sampler = e->default_sampler;
 }
 
-/* What this build has no code for. */
-static tt_status refuse_others(const tt_engine_options *o, tt_err *err) {
-    if (o->refiner_path && o->refiner_path[0])
-        return tt_fail(err, TT_E_UNSUPPORTED, "refiner %s: refiners are not supported",
-                       o->refiner_path);
-    return TT_OK;
-}
-
 /* The loader stays: it is the recipe by which adapters make weights anew. */
 static tt_status open_adapters(tt_engine *e, tt_err *err) {
     tt_adapters_options options;
@@ -237,8 +233,9 @@ static tt_status open_adapters(tt_engine *e, tt_err *err) {
 }
 
 static tt_status open_engine(tt_engine *e, const tt_engine_options *o, tt_err *err) {
-    set_model_name(e, o->model_name && o->model_name[0] ? o->model_name : o->model_path);
-    TT_TRY(refuse_others(o, err));
+    tt__last_part(o->model_name && o->model_name[0] ? o->model_name : o->model_path, e->model_name,
+                  sizeof e->model_name);
+    e->info.model_name = e->model_name;
     TT_TRY(tt_checkpoint_open(o->model_path, &e->checkpoint, err));
     e->vae_checkpoint = e->checkpoint;
     if (o->vae_path && o->vae_path[0])
@@ -246,7 +243,8 @@ static tt_status open_engine(tt_engine *e, const tt_engine_options *o, tt_err *e
     e->tiling = o->vae_tiling;
     e->vae_max_bytes = o->vae_max_bytes;
     set_defaults(e);
-    TT_TRY(set_prediction(e, o->prediction, err));
+    TT_TRY(tt__training_of(tt_checkpoint_facts(e->checkpoint), o->prediction, &e->trained, err));
+    e->info.prediction = e->trained.name;
     TT_TRY(open_backends(e, o, err));
     TT_TRY(tt_loader_new(e->checkpoint, &e->loader, err));
     TT_TRY(open_networks(e, e->loader, err));
@@ -258,6 +256,7 @@ static tt_status open_engine(tt_engine *e, const tt_engine_options *o, tt_err *e
         e->info.n_parameters += tt_checkpoint_parameters(e->vae_checkpoint, "vae.") -
                                 tt_checkpoint_parameters(e->checkpoint, "vae.");
     e->info.n_int8 = tt_loader_int8_numbers(e->loader);
+    if (o->refiner_path && o->refiner_path[0]) TT_TRY(tt__refiner_open(e, o->refiner_path, err));
     tt__count_weights(e);
     return TT_OK;
 }
@@ -286,6 +285,7 @@ void tt_engine_close(tt_engine *e) {
     tt__opened_release(&e->adapter_files);
     tt__opened_release(&e->embedding_files);
     tt__texts_release(&e->texts);
+    tt__refiner_close(e);
     tt_unet_close(e->unet);
     tt__vae_close(e);
     tt_tiny_decoder_close(e->preview.tiny);

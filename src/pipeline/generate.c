@@ -1,7 +1,8 @@
 /* One request: check, put adapters on the model, encode texts, prepare and rehearse, then per picture denoise and decode.
  *
- * A request is a list of passes over each picture, as a rule of one: hires.c adds a larger one. Each has sizes, a sampler
- * and buffers of its own; texts and memory are planned for all of them before the first step.
+ * A request is a list of passes over each picture, as a rule of one: hires.c adds a larger one, refiner.c one of another model
+ * for the last steps. Each has sizes, a sampler and buffers of its own (but see refiner.c); texts and memory are planned for all
+ * of them before the first step.
  *
  * Texts come before the rehearsal of the UNet because how many chunks they have decides how much it looks at.
  *
@@ -16,6 +17,17 @@
 
 static double ms_since(int64_t start_us) {
     return (double)(tt_clock_us() - start_us) / 1000;
+}
+
+/* A refiner goes on in the walk of the pass before: guidance has its share of both together. */
+static void measure_walks(tt_generation *g) {
+    for (tt_generation *p = g; p; p = p->next) {
+        p->walk_steps = tt_sampler_steps(p->sampler);
+        if (!p->before) continue;
+        p->walk_first = p->before->walk_steps;
+        p->walk_steps += p->walk_first;
+        p->before->walk_steps = p->walk_steps;
+    }
 }
 
 /* How many rows the UNet is asked for, and in how many steps only for one: counted over all passes. */
@@ -33,7 +45,9 @@ static void choose_rows(tt_generation *g) {
     }
     for (tt_generation *p = g; p; p = p->next) p->n_rows = n_rows;
     result->base_steps = result->steps;
-    if (g->next) result->hires_steps = tt_sampler_steps(g->next->sampler);
+    for (const tt_generation *p = g; p; p = p->next)
+        if (p->before) result->base_steps -= tt_sampler_steps(p->sampler);
+    if (tt__enlarged(g)) result->hires_steps = result->steps - tt_sampler_steps(g->sampler);
 }
 
 static tt_status find_sizes(tt_generation *g, tt_err *err) {
@@ -53,10 +67,13 @@ static tt_status make_sampler(tt_generation *p, tt_err *err) {
     tt_sampler_options options;
     TT_TRY(tt__resolve_sampler(p->engine, p->request, &options, err));
     options.n_values = p->n_values;
+    options.prediction = p->model.trained.prediction;
+    options.training = p->model.trained.training;
     if (p->request->image || p->is_after) options.strength = p->request->strength;
+    tt__refiner_part(p, &options);
     tt_status status = tt_sampler_new(&options, &p->sampler, err);
     if (status == TT_OK || !p->is_after) return status;
-    return tt_fail_prefix(err, status, "second pass");
+    return tt_fail_prefix(err, status, p->before ? "refiner" : "second pass");
 }
 
 static tt_status make_samplers(tt_generation *g, tt_err *err) {
@@ -64,6 +81,7 @@ static tt_status make_samplers(tt_generation *g, tt_err *err) {
         TT_TRY(find_sizes(p, err));
         TT_TRY(make_sampler(p, err));
     }
+    measure_walks(g);
     choose_rows(g);
     g->result->sampler = tt_sampler_name(g->sampler);
     g->result->schedule = tt_sampler_schedule(g->sampler);
@@ -76,22 +94,23 @@ static tt_status make_samplers(tt_generation *g, tt_err *err) {
 
 /* All request memory in one place, so that the plan can count it. */
 static tt_status allocate(tt_generation *g, tt_err *err) {
-    const tt_engine *e = g->engine;
+    const tt_unet *unet = g->model.unet;
     const tt_request *r = g->request;
     int64_t tokens = tt__context_tokens(g);
     const struct {
         float **slot;
         int64_t count;
     } floats[] = {
-        {&g->context, g->n_rows * tokens * tt_unet_context_width(e->unet)},
-        {&g->pooled, g->n_rows * tt_unet_pooled_width(e->unet)},
+        {&g->context, g->n_rows * tokens * tt_unet_context_width(unet)},
+        {&g->pooled, g->n_rows * tt_unet_pooled_width(unet)},
         {&g->latents, g->n_values},
-        {&g->unet_in, g->n_rows * g->n_values / g->channels * tt_unet_in_channels(e->unet)},
+        {&g->unet_in, g->n_rows * g->n_values / g->channels * tt_unet_in_channels(unet)},
         {&g->unet_out, g->n_rows * g->n_values},
         {&g->decoded, (int64_t)r->width * r->height * 3},
     };
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) {
         size_t size = (size_t)floats[i].count * sizeof(float);
+        if (*floats[i].slot) continue; /* another pass's */
         *floats[i].slot = tt_alloc(size);
         if (!*floats[i].slot) return tt_fail_nomem(err, "a request", size);
         g->request_bytes += size;
@@ -102,6 +121,7 @@ static tt_status allocate(tt_generation *g, tt_err *err) {
 static void release(tt_generation *g) {
     if (g->next) release(g->next);
     tt_free(g->next);
+    tt__refiner_unshare(g);
     tt_sampler_free(g->sampler);
     tt_free(g->context);
     tt_free(g->pooled);
@@ -117,6 +137,7 @@ static void release(tt_generation *g) {
 /* What is kept for the next request, within its limits. */
 static void trim(tt_engine *e) {
     tt__texts_trim(&e->texts);
+    tt__texts_trim(&e->refiner.texts);
     tt__opened_trim(&e->adapter_files);
     tt__opened_trim(&e->embedding_files);
 }
@@ -140,11 +161,14 @@ static void set_condition(tt_generation *g) {
                                        .context = g->context,
                                        .pooled = g->pooled};
     memcpy(g->condition.size_ids, ids, sizeof ids);
+    if (!g->before) return;
+    g->condition.size_ids[TT_UNET_REFINER_IDS - 1] = r->aesthetic_score;
+    g->condition.negative_score = r->negative_aesthetic_score;
 }
 
 /* One call of the UNet without arithmetic, for `rows` of [negative, positive]. */
 static tt_status rehearse_rows(tt_generation *g, int64_t rows, tt_err *err) {
-    tt_unet *unet = g->engine->unet;
+    tt_unet *unet = g->model.unet;
     g->condition.n = rows;
     TT_TRY(tt_unet_begin(unet, &g->condition, err));
     TT_TRY(tt_unet_forward(unet, g->unet_in, g->latent_h, g->latent_w, 0, g->unet_out, err));
@@ -193,7 +217,9 @@ static size_t tiles_bytes(const tt_generation *g) {
 static void count_planned(tt_generation *g) {
     const tt_engine *e = g->engine;
     size_t bytes = e->info.weight_bytes + tt_unet_request_bytes(e->unet) +
-                   tt__texts_bytes(&e->texts) + tt_ops_scratch_bytes(e->ops) + tiles_bytes(g);
+                   tt__texts_bytes(&e->texts) + tt__texts_bytes(&e->refiner.texts) +
+                   tt_ops_scratch_bytes(e->ops) + tiles_bytes(g);
+    if (e->refiner.model.unet) bytes += tt_unet_request_bytes(e->refiner.model.unet);
     for (const tt_generation *p = g; p; p = p->next) bytes += p->request_bytes;
     if (e->vae_ops != e->ops) bytes += tt_ops_scratch_bytes(e->vae_ops);
     if (e->exact.ops) bytes += tt_ops_scratch_bytes(e->exact.ops);
@@ -201,6 +227,7 @@ static void count_planned(tt_generation *g) {
 }
 
 static tt_status plan_pass(tt_generation *p, tt_err *err) {
+    tt__refiner_share(p);
     TT_TRY(allocate(p, err));
     set_condition(p);
     TT_TRY(tt__preview_allocate(p, err));
@@ -224,6 +251,7 @@ static tt_status read_texts(tt_generation *g, tt_err *err) {
     TT_TRY(tt__schedule_texts(g, err));
     TT_TRY(tt__open_embeddings(g, err));
     TT_TRY(tt__encode_texts(g, err));
+    TT_TRY(tt__refiner_read(g, err));
     g->result->timings.text_ms = ms_since(start);
     return TT_OK;
 }
@@ -238,13 +266,12 @@ static tt_status condition(tt_generation *g, tt_err *err) {
     return TT_OK;
 }
 
-/* The picture's latents; and when a larger pass follows, what it begins with. */
-static tt_status run_pass(tt_generation *p, uint64_t seed, tt_err *err) {
+/* The picture's latents; and when a larger pass follows, what it begins with. A refiner draws on from the stream. */
+static tt_status run_pass(tt_generation *p, uint64_t seed, tt_noise *noise, tt_err *err) {
     tt_timings *timings = &p->result->timings;
-    tt_noise noise;
     int64_t start = tt_clock_us();
-    tt_noise_init(&noise, p->manner.noise, seed);
-    TT_TRY(tt__denoise(p, &noise, err));
+    if (!p->before) tt_noise_init(noise, p->manner.noise, seed);
+    TT_TRY(tt__denoise(p, noise, err));
     timings->denoise_ms += ms_since(start);
     start = tt_clock_us();
     TT_TRY(tt__hires_enlarge(p, err));
@@ -268,10 +295,11 @@ static tt_status decode(tt_generation *p, tt_picture *picture, tt_err *err) {
 static tt_status make_picture(tt_generation *g, int index, tt_picture *picture, tt_err *err) {
     const tt_request *r = g->request;
     tt_generation *last = g;
+    tt_noise noise;
     picture->seed = r->seed + (r->variation_strength > 0 ? 0 : (uint64_t)index);
     for (tt_generation *p = g; p; p = p->next) {
         p->picture = index;
-        TT_TRY(run_pass(p, picture->seed, err));
+        TT_TRY(run_pass(p, picture->seed, &noise, err));
         last = p;
     }
     return decode(last, picture, err);
@@ -290,7 +318,8 @@ static tt_status make_pictures(tt_generation *g, tt_err *err) {
 static tt_status read_images(tt_generation *g, tt_err *err) {
     int64_t start = tt_clock_us();
     TT_TRY(tt__hires_read(g, err));
-    for (tt_generation *p = g; p; p = p->next) TT_TRY(tt__read_image(p, err));
+    for (tt_generation *p = g; p; p = p->next)
+        if (!p->before) TT_TRY(tt__read_image(p, err));
     g->result->timings.vae_ms += ms_since(start);
     return TT_OK;
 }
@@ -299,6 +328,7 @@ static tt_status generate(tt_generation *g, tt_err *err) {
     TT_TRY(tt_request_check(g->request, err));
     TT_TRY(tt__manner_of(g->request, &g->manner, err));
     TT_TRY(tt__hires_open(g, err));
+    TT_TRY(tt__refiner_add(g, err));
     TT_TRY(make_samplers(g, err));
     TT_TRY(read_texts(g, err));
     TT_TRY(read_images(g, err));
@@ -307,10 +337,23 @@ static tt_status generate(tt_generation *g, tt_err *err) {
     return make_pictures(g, err);
 }
 
+static tt__model base_model(tt_engine *e) {
+    return (tt__model){.checkpoint = e->checkpoint,
+                       .clips = {e->clips[0], e->clips[1]},
+                       .tokenizers = {e->tokenizers[0], e->tokenizers[1]},
+                       .unet = e->unet,
+                       .texts = &e->texts,
+                       .trained = e->trained,
+                       .paints_in = e->paints_in};
+}
+
 tt_status tt_engine_generate(tt_engine *engine, const tt_request *request, tt_result *result,
                              tt_err *err) {
-    tt_generation g = {
-        .engine = engine, .request = request, .result = result, .start_us = tt_clock_us()};
+    tt_generation g = {.engine = engine,
+                       .model = base_model(engine),
+                       .request = request,
+                       .result = result,
+                       .start_us = tt_clock_us()};
     *result = (tt_result){0};
     tt_status status = generate(&g, err);
     result->timings.total_ms = ms_since(g.start_us);
@@ -322,6 +365,7 @@ tt_status tt_engine_generate(tt_engine *engine, const tt_request *request, tt_re
         tt_result_release(result);
     }
     tt_unet_end(engine->unet);
+    if (engine->refiner.model.unet) tt_unet_end(engine->refiner.model.unet);
     release(&g);
     trim(engine);
     return status;

@@ -86,6 +86,7 @@ tt_status tt__hires_open(tt_generation *g, tt_err *err) {
     tt_generation *p = tt_alloc(sizeof *p);
     if (!p) return tt_fail_nomem(err, "a second pass", sizeof *p);
     *p = (tt_generation){.engine = g->engine,
+                         .model = g->model,
                          .result = g->result,
                          .start_us = g->start_us,
                          .manner = g->manner,
@@ -98,7 +99,7 @@ tt_status tt__hires_open(tt_generation *g, tt_err *err) {
 }
 
 tt_status tt__hires_read(tt_generation *g, tt_err *err) {
-    tt_generation *p = g->next;
+    tt_generation *p = tt__enlarged(g);
     if (!p) return TT_OK;
     p->words = g->words;
     p->words.is_after = true;
@@ -166,7 +167,7 @@ static tt_status enlarge_picture(tt_generation *from, tt_generation *to, tt_err 
 }
 
 tt_status tt__hires_enlarge(tt_generation *g, tt_err *err) {
-    tt_generation *p = g->next;
+    tt_generation *p = tt__enlarged(g);
     if (!p) return TT_OK;
     g->words.begun_rows = p->words.begun_rows = 0; /* the UNet is told of sizes with the text */
     if (p->hires.takes_picture) return enlarge_picture(g, p, err);

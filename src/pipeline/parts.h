@@ -19,6 +19,24 @@ enum {
     TT_PREVIEW_MAX_CHANNELS = 16, /* of the latents: SDXL has 4 */
 };
 
+/* How a model was trained, as its checkpoint says; strings are the checkpoint's. */
+typedef struct tt__trained {
+    tt_sample_prediction prediction;
+    const char *name; /* of the prediction, static */
+    tt_training training;
+} tt__trained;
+
+/* What a pass asks: the base model, or the refiner, which has no first text encoder (NULL). The engine's. */
+typedef struct tt__model {
+    tt_checkpoint *checkpoint;
+    tt_clip *clips[TT_TEXT_ENCODERS];
+    tt_tokenizer *tokenizers[TT_TEXT_ENCODERS];
+    tt_unet *unet;
+    tt__texts *texts;
+    tt__trained trained;
+    bool paints_in;
+} tt__model;
+
 /* Process lifetime: everything that was loaded. */
 struct tt_engine {
     tt_checkpoint *checkpoint;
@@ -43,12 +61,16 @@ struct tt_engine {
         tt_vae *vae;
         tt_vae_encoder *encoder;
     } exact;
-    tt_sample_prediction prediction;
-    tt_training training;           /* its strings are the checkpoint's */
+    tt__trained trained;
     const tt_sample_recipe *recipe; /* what the file's name speaks of; NULL: nothing */
     tt_engine_info info;
     char model_name[128];
     char default_sampler[64];
+    struct { /* refiner.c; all zero: none was named */
+        tt__model model;
+        tt__texts texts;
+        char name[128];
+    } refiner;
     struct {                   /* preview.c */
         tt_tiny_decoder *tiny; /* NULL: none was named */
         bool is_fitted;        /* latents to colours: at the first preview */
@@ -59,12 +81,17 @@ struct tt_engine {
 /* Request lifetime: text, conditioning, buffers of one pass of one call of tt_engine_generate. */
 typedef struct tt_generation {
     tt_engine *engine;
+    tt__model model;
     const tt_request *request;
     tt_result *result;
     struct tt_generation
-        *next;        /* the pass that goes on from this one's latents; NULL: none. Owned */
-    bool is_after;    /* goes on from another pass's */
+        *next;     /* the pass that goes on from this one's latents; NULL: none. Owned */
+    bool is_after; /* goes on from another pass's */
+    struct tt_generation
+        *before;      /* refiner.c: the pass that this one takes the steps over from; NULL: none */
     int steps_before; /* of earlier passes */
+    int walk_first,
+        walk_steps; /* of the walk that a refiner has the end of: this pass's first step, and all */
     int64_t start_us;
     tt__manner manner;
     tt__words words;
@@ -121,8 +148,16 @@ const tt__opened_kind *tt__embedding_files(void);
 tt_status tt__check_embeddings(const tt_request *r, tt_err *err);
 tt_status tt__open_embeddings(tt_generation *g, tt_err *err);
 
+/* The negative prompt for g's model; NULL: zeros. */
+const char *tt__negative_text(const tt_generation *g);
+
 /* conditioning.c: encodes all texts, with the adapters that are on the model now; counts into the result. */
 tt_status tt__encode_texts(tt_generation *g, tt_err *err);
+/* One text, which stays the engine's... */
+tt_status tt__encode_text(tt_generation *g, int side, const tt_buf texts[TT_PROMPT_ENCODERS],
+                          const tt_conditioning **out, tt_err *err);
+/* ...and all of a pass brought to one number of chunks. */
+tt_status tt__fit_chunks(tt_generation *g, tt_err *err);
 int64_t tt__context_tokens(const tt_generation *g); /* per row */
 /* Gives the UNet what call `call` of the denoiser is conditioned on: `rows` 2, [negative, positive], or 1, the positive. Nothing
  * happens when it has that. */
@@ -151,6 +186,31 @@ tt_status tt__hires_read(tt_generation *g, tt_err *err);
 /* ...and with g's latents done, makes what g->next starts from. */
 tt_status tt__hires_enlarge(tt_generation *g, tt_err *err);
 bool tt__is_decoded(const tt_generation *g); /* whether g's latents become a picture */
+
+static inline tt_generation *tt__enlarged(
+    const tt_generation *g) { /* NULL: there is no such pass */
+    return g->next && !g->next->before ? g->next : NULL;
+}
+
+/* refiner.c: another model for the last steps. */
+tt_status tt__refiner_open(tt_engine *e, const char *path, tt_err *err); /* after the base model */
+void tt__refiner_close(tt_engine *e);
+tt_status tt__check_refiner(const tt_request *r, tt_err *err); /* part of tt_request_check */
+/* Adds the pass behind all others, if the request wants it... */
+tt_status tt__refiner_add(tt_generation *g, tt_err *err);
+/* ...says which part of the steps is p's, which may be any pass... */
+void tt__refiner_part(const tt_generation *p, tt_sampler_options *options);
+/* ...with g's texts read, reads them too; nothing to do without the pass... */
+tt_status tt__refiner_read(tt_generation *g, tt_err *err);
+/* ...and has the buffers of the pass before, and gives them up: nothing to do for other passes. */
+void tt__refiner_share(tt_generation *p);
+void tt__refiner_unshare(tt_generation *p);
+
+/* engine.c */
+void tt__last_part(const char *path, char *out, size_t size); /* of a path, without slashes */
+/* wanted: "epsilon", "v_prediction", "edm"; NULL: what the model says. */
+tt_status tt__training_of(const tt_model_facts *facts, const char *wanted, tt__trained *out,
+                          tt_err *err);
 
 /* denoise.c: from noise to final latents of picture g->picture. */
 tt_status tt__denoise(tt_generation *g, tt_noise *noise, tt_err *err);

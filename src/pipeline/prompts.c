@@ -27,8 +27,8 @@ tt_status tt__check_texts(const tt_request *r, const tt__manner *manner, tt_err 
     return TT_OK;
 }
 
-/* An absent negative prompt that is not zeros is an empty one. NULL: zeros. */
-static const char *negative_text(const tt_generation *g) {
+/* An absent negative prompt that is not zeros is an empty one. */
+const char *tt__negative_text(const tt_generation *g) {
     const tt_request *r = g->request;
     const tt__manner *m = &g->manner;
     const char *second = r->negative_prompt_2;
@@ -37,13 +37,13 @@ static const char *negative_text(const tt_generation *g) {
     if (!is_absent) return r->negative_prompt;
     bool zeros = m->absent == TT__ABSENT_ZEROS ||
                  (m->absent == TT__ABSENT_BY_MODEL &&
-                  tt_checkpoint_facts(g->engine->checkpoint)->zero_absent_negative);
+                  tt_checkpoint_facts(g->model.checkpoint)->zero_absent_negative);
     return zeros && second_is_absent ? NULL : "";
 }
 
 tt_status tt__open_texts(tt_generation *g, tt_err *err) {
     const tt_request *r = g->request;
-    const char *negative = negative_text(g);
+    const char *negative = tt__negative_text(g);
     const char *const texts[TT__SIDES][TT_PROMPT_ENCODERS] = {
         {negative, negative ? r->negative_prompt_2 : NULL}, {r->prompt, r->prompt_2}};
     for (int side = TT__SIDES - 1; side >= 0; side--)

@@ -109,10 +109,7 @@ static tt_status check_eta(const tt_request *r, tt_err *err) {
 
 static tt_status check_passes(const tt_request *r, tt_err *err) {
     TT_TRY(tt__check_hires(r, err));
-    if (r->refiner_start == 0 || r->refiner_start == 1) return TT_OK;
-    return tt_fail(err, TT_E_UNSUPPORTED,
-                   "refiner start: there is no refiner here, expected 0 or 1, found %g",
-                   (double)r->refiner_start);
+    return tt__check_refiner(r, err);
 }
 
 /* 0: the picture's own. */
@@ -170,7 +167,7 @@ tt_status tt__resolve_sampler(const tt_engine *e, const tt_request *r, tt_sample
     TT_TRY(tt_sample_compat_parse(r->compat, &out->compat, err));
     out->steps = r->steps;
     out->eta = r->eta;
-    out->prediction = e->prediction;
-    out->training = e->training;
+    out->prediction = e->trained.prediction;
+    out->training = e->trained.training;
     return TT_OK;
 }
