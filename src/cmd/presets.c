@@ -48,7 +48,7 @@ static size_t count(json_object *list) {
 
 static const char *text_of(json_object *o, const char *name) {
     json_object *value = NULL;
-    return json_object_object_get_ex(o, name, &value) ? json_object_get_string(value) : NULL;
+    return json_object_object_get_ex(o, name, &value) ? json_object_get_string(value) : "";
 }
 
 static bool is_active(json_object *lora) {
