@@ -235,9 +235,11 @@ static void load_masked(reading *r, int mask_width, int mask_height, const char 
     tt_buf bytes = png_of(128, 64);
     snprintf(image, sizeof image, "%s", base64_of(&bytes));
     bytes = half_mask(mask_width, mask_height);
-    snprintf(job, sizeof job,
-             "{\"input\": {\"prompt\": \"x\", \"seed\": 1, \"image\": \"%s\", \"mask\": \"%s\"%s}}",
-             image, base64_of(&bytes), more);
+    int n = snprintf(
+        job, sizeof job,
+        "{\"input\": {\"prompt\": \"x\", \"seed\": 1, \"image\": \"%s\", \"mask\": \"%s\"%s}}",
+        image, base64_of(&bytes), more);
+    assert_true(n > 0 && (size_t)n < sizeof job);
     begin(r);
     add_job(r, job);
     finish_all(r, NULL, NULL);
