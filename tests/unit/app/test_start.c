@@ -233,9 +233,10 @@ static void a_flag_names_a_file_and_a_job_may_not(void **state) {
 static void load_masked(reading *r, int mask_width, int mask_height, const char *more) {
     static char job[JOB_BYTES], image[JOB_BYTES / 4];
     tt_buf bytes = png_of(128, 64);
-    snprintf(image, sizeof image, "%s", base64_of(&bytes));
+    int n = snprintf(image, sizeof image, "%s", base64_of(&bytes));
+    assert_true(n > 0 && (size_t)n < sizeof image);
     bytes = half_mask(mask_width, mask_height);
-    int n = snprintf(
+    n = snprintf(
         job, sizeof job,
         "{\"input\": {\"prompt\": \"x\", \"seed\": 1, \"image\": \"%s\", \"mask\": \"%s\"%s}}",
         image, base64_of(&bytes), more);
