@@ -128,6 +128,7 @@ int tt__help(void) {
         "  tintype rm         takes away; pin and unpin say what stays, gc makes room\n"
         "  tintype verify     compares models with their digests\n"
         "  tintype backup     their names and sources as one file; restore reads it\n"
+        "  tintype presets    settings under a name, from tintype.json: lists and checks them\n"
         "\n"
         "Further\n"
         "  tintype bench      what this machine makes of a model, and where the time goes\n"
