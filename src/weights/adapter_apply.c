@@ -262,7 +262,7 @@ tt_status tt_adapter_rows_open(const tt_adapter *a, const char *name, const tt_a
     float strength = m && !is_bias ? strength_of(m, s) : 0.0f;
     tt_adapter_rows *r = *out = tt_alloc(sizeof *r);
     if (!r) return tt_fail_nomem(err, "an adapter", sizeof *r);
-    tt_status status = strength == 0.0f ? TT_OK : read_patches(r, a, m, strength, err);
+    tt_status status = m && strength != 0.0f ? read_patches(r, a, m, strength, err) : TT_OK;
     if (status == TT_OK && !fits(r, n_rows, n_columns))
         status = tt_fail(err, TT_E_INVALID, "lora %s: tensor %s is not [%lld, %lld]",
                          a->report.name, name, (long long)n_rows, (long long)n_columns);

@@ -60,7 +60,7 @@ static void it_is_cropped_as_its_picture_is(void **state) {
         {200, 100, 64, 64}, {100, 200, 64, 64}, {150, 100, 72, 64}, {99, 101, 64, 128}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int w = cases[i][0], h = cases[i][1], out_w = cases[i][2], out_h = cases[i][3];
-        uint8_t *rgb = calloc((size_t)(w * h), 3);
+        uint8_t *rgb = calloc((size_t)w * (size_t)h, 3);
         tt_image_mask mask = half(w, h, w * 2 / 5);
         for (int k = 0; k < w * h * 3; k++) rgb[k] = from[k / 3];
         tt_image image = {rgb, w, h}, fitted;
