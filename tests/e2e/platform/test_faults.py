@@ -51,7 +51,7 @@ async def storm(stage, answer, at_most, **variables):
 async def a_storm_of_500_is_met_with_back_off(stage):
     worker = await storm(stage, Answer(500), 14, TINTYPE_RETRY_BASE_MS="500")
     assert worker.text().count("Failed to get job. | HTTP 500") == 1
-    await worker.says("can be reached again to get job")
+    await worker.says("can be reached again to get job", 90.0)  # an empty take is held for 30 s
 
 
 @scenario
@@ -88,7 +88,7 @@ async def a_connection_that_is_refused_is_met_with_back_off(stage):
     await worker.says("Failed to get job.")
     await asyncio.sleep(1)
     stage.platform.server = (await type(stage.platform)().start(stage.platform.port)).server
-    await worker.says("can be reached again to get job")
+    await worker.says("can be reached again to get job", 90.0)  # an empty take is held for 30 s
 
 
 @scenario
