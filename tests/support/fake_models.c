@@ -19,7 +19,7 @@ enum { START_TRIES = 1200, NAP_US = 50 * 1000, ANSWER_BYTES = 1 << 20 };
 static struct {
     pid_t pid;
     int keeps_alive; /* the write end of its standard input: it ends with us */
-    char folder[64], ready[96];
+    char folder[32], ready[96];
     json_object *about;
     char answer[ANSWER_BYTES];
 } fake;
