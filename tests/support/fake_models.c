@@ -95,7 +95,7 @@ const char *fake_models_token(const char *which) {
 
 /* By curl: what is tested must not be what the tests stand on. */
 const char *fake_models_control(const char *method, const char *path, const char *body) {
-    char url[1024], data[128], asked[128], answered[128];
+    char url[1024], data[160], asked[128], answered[128];
     snprintf(asked, sizeof asked, "%s/asked.json", fake.folder);
     snprintf(answered, sizeof answered, "%s/answered.json", fake.folder);
     snprintf(data, sizeof data, "@%s", asked);
