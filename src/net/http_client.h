@@ -16,7 +16,6 @@
 
 typedef struct tt_http_transfer tt_http_transfer;
 typedef struct tt_http_response tt_http_response;
-struct tt_http_response; /* below */
 
 typedef struct tt_http_piece { /* a body is sent from where its pieces lie, without a copy */
     const void *bytes;

@@ -2,6 +2,7 @@
 #include "store/ask.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
@@ -280,6 +281,22 @@ tt_status tt__fail_status(const tt__answer *answer, const char *whom, const char
                              whom);
     return tt_fetch_fail(error, TT_FETCH_CONTENT,
                          "%s: %s answered HTTP %d, which is no answer here", what, whom, s);
+}
+
+/* "bytes 0-0/1234" */
+static uint64_t total_of(const char *content_range) {
+    const char *slash = strchr(content_range, '/');
+    return slash && slash[1] != '*' ? strtoull(slash + 1, NULL, 10) : 0;
+}
+
+void tt__take_promises(const tt__answer *answer, tt_source_file *out) {
+    enum { PART = 206 };
+    if (answer->status == PART)
+        out->size = total_of(answer->content_range);
+    else if (answer->content_length > 0)
+        out->size = (uint64_t)answer->content_length;
+    out->size_is_exact = out->size > 0;
+    if (answer->etag[0] == '"') snprintf(out->validator, sizeof out->validator, "%s", answer->etag);
 }
 
 /* ---- redirects --------------------------------------------------------------------------------------------------- */

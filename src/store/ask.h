@@ -58,6 +58,9 @@ tt_status tt__ask(tt__ask_state *a, const tt__question *q, tt__answer *answer,
 /* Waits, unless the deadline or the stop comes first. */
 tt_status tt__ask_wait(tt__ask_state *a, int64_t ms, tt_fetch_error *error);
 
+/* Size and strong validator that a good answer to a first byte (206, or 200 for all) promises. */
+void tt__take_promises(const tt__answer *answer, tt_source_file *out);
+
 /* ---- redirects ---- */
 
 /* True when a credential of this service may go to that URL: https (or allow_private), a host of `domains` or `base`'s. */

@@ -1,6 +1,5 @@
 /* S3 and what speaks like it: a signed link (net/s3.h), asked for one byte to learn size and validator. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -32,15 +31,8 @@ static tt_status make_link(const tt__ask_state *a, const tt_reference *r, tt_sou
 
 static tt_status judge(const tt__answer *answer, const char *what, tt_source_file *out,
                        tt_fetch_error *error) {
-    const char *slash = strchr(answer->content_range, '/');
     if (answer->status == 206 || answer->status == 200) {
-        out->size = answer->status == 200
-                        ? (uint64_t)(answer->content_length > 0 ? answer->content_length : 0)
-                    : slash && slash[1] != '*' ? strtoull(slash + 1, NULL, 10)
-                                               : 0;
-        out->size_is_exact = out->size > 0;
-        if (answer->etag[0] == '"')
-            snprintf(out->validator, sizeof out->validator, "%s", answer->etag);
+        tt__take_promises(answer, out);
         return TT_OK;
     }
     if (answer->status == 403 || answer->status == 401 || answer->status == 400)

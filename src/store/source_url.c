@@ -1,7 +1,6 @@
 /* Any server: asked for one byte, through its redirects, without a credential. What the first answer says of size and
  * validator is all that is promised, besides the digest in the reference. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "store/ask.h"
@@ -15,22 +14,6 @@ static void take_name(const char *url, char out[TT_MODEL_NAME_BYTES]) {
     for (size_t i = 0; i < u.path.n; i++)
         if (u.path.at[i] == '/') last = tt__span_of(u.path.at + i + 1, u.path.n - i - 1);
     if (tt__span_decode(last, name, sizeof name)) tt__name_of(name, out);
-}
-
-/* "bytes 0-0/1234" */
-static uint64_t total_of(const char *content_range) {
-    const char *slash = strchr(content_range, '/');
-    return slash && slash[1] != '*' ? strtoull(slash + 1, NULL, 10) : 0;
-}
-
-static void take_promises(const tt__answer *answer, tt_source_file *out) {
-    bool is_part = answer->status == 206;
-    if (is_part)
-        out->size = total_of(answer->content_range);
-    else if (answer->content_length > 0)
-        out->size = (uint64_t)answer->content_length;
-    out->size_is_exact = out->size > 0;
-    if (answer->etag[0] == '"') snprintf(out->validator, sizeof out->validator, "%s", answer->etag);
 }
 
 static tt_status fail_answer(const tt__answer *answer, const char *whom, const char *what,
@@ -65,7 +48,7 @@ tt_status tt__resolve_url(tt__ask_state *a, const tt_reference *r, tt_source_fil
     } else if ((answer.status != 200 && answer.status != 206) || answer.is_page)
         status = fail_answer(&answer, "the server", r->identity, error);
     else
-        take_promises(&answer, out);
+        tt__take_promises(&answer, out);
     tt__answer_release(&answer);
     return status;
 }
