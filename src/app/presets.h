@@ -93,8 +93,8 @@ typedef struct tt_presets_watch tt_presets_watch;
 tt_status tt_presets_watch_new(const char *path, const tt_log *log, tt_presets_watch **out,
                                tt_problems *problems, tt_err *err);
 void tt_presets_watch_free(tt_presets_watch *w); /* NULL is fine */
-/* What holds now; release it. Looks at the file at most once a second, or at once after a poke. A file that became wrong changes
- * nothing but the log. Any thread. */
+/* What holds now; release it. Reads the file again where its size, time or inode changed, or after a poke. A file that became
+ * wrong changes nothing but the log. Any thread. */
 tt_presets *tt_presets_watch_get(tt_presets_watch *w);
 void tt_presets_watch_poke(tt_presets_watch *w); /* any thread, also a signal handler */
 

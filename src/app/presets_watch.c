@@ -1,5 +1,5 @@
-/* A presets file that may change while it is used: looked at when somebody asks, at most once a second. What is handed out is a
- * share of an immutable whole, so a request sees one state from beginning to end. */
+/* A presets file that may change while it is used: looked at (one stat) whenever somebody asks, which is once or twice a job. What
+ * is handed out is a share of an immutable whole, so a request sees one state from beginning to end. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -7,9 +7,6 @@
 
 #include "app/presets.h"
 #include "base/alloc.h"
-#include "base/clock.h"
-
-enum { LOOK_MS = 1000 };
 
 typedef struct stamp { /* of the file: what changes when it is edited or replaced */
     int64_t size, modified_ns;
@@ -24,7 +21,6 @@ struct tt_presets_watch {
     struct { /* under lock */
         tt_presets *presets;
         stamp seen;
-        int64_t looked_ms;
     } shared;
 };
 
@@ -49,7 +45,6 @@ tt_status tt_presets_watch_new(const char *path, const tt_log *log, tt_presets_w
     w->log = log;
     atomic_init(&w->is_poked, false);
     w->shared.seen = stamp_of(path);
-    w->shared.looked_ms = tt_clock_ms();
     tt_status status = tt_presets_open(path, &w->shared.presets, problems, err);
     if (status != TT_OK) {
         tt_free(w);
@@ -88,13 +83,9 @@ static void read_again(tt_presets_watch *w) {
 tt_presets *tt_presets_watch_get(tt_presets_watch *w) {
     pthread_mutex_lock(&w->lock);
     bool is_poked = atomic_exchange(&w->is_poked, false);
-    int64_t now_ms = tt_clock_ms();
-    if (is_poked || now_ms - w->shared.looked_ms >= LOOK_MS) {
-        stamp now = stamp_of(w->path);
-        w->shared.looked_ms = now_ms;
-        if (is_poked || !is_same(now, w->shared.seen)) read_again(w);
-        w->shared.seen = now;
-    }
+    stamp now = stamp_of(w->path);
+    if (is_poked || !is_same(now, w->shared.seen)) read_again(w);
+    w->shared.seen = now;
     tt_presets *p = tt_presets_share(w->shared.presets);
     pthread_mutex_unlock(&w->lock);
     return p;
