@@ -110,6 +110,7 @@ static void read_log(service *s) {
         tt_problems_add(&s->problems, "%s: %s", s->settings.of[TT_OPT_LOG_LEVEL].spelling,
                         err.message);
     const char *inherited = getenv("RUNPOD_LOG_LEVEL"); /* the SDK complains where it is wrong */
+    if (!inherited || !inherited[0]) inherited = getenv("RUNPOD_DEBUG_LEVEL");
     if (!level && inherited) tt_log_level_parse(inherited, &s->log.level, &err);
 }
 
