@@ -80,16 +80,13 @@ static void openapi_has_every_route_and_no_loose_reference(void **state) {
 }
 
 static void without_a_schema_any_input_is_described(void **state) {
-    (void)state;
-    world w;
-    world_open(&w);
-    raw_answer a = ask(&w, "GET /openapi.json", NULL);
+    world *w = *state;
+    raw_answer a = ask(w, "GET /openapi.json", NULL);
     json_object *root = parse(&a);
     assert_non_null(at_pointer(root, "#/components/schemas/Job/properties/input"));
     follow_references(root, root);
     json_object_put(root);
     raw_answer_release(&a);
-    world_close(&w);
 }
 
 static void docs_escape_and_bring_no_script(void **state) {
@@ -116,10 +113,8 @@ static void docs_escape_and_bring_no_script(void **state) {
 }
 
 static void the_playground_runs_its_own_script_only(void **state) {
-    (void)state;
-    world w;
-    world_open(&w);
-    raw_answer a = ask(&w, "GET /", NULL);
+    world *w = *state;
+    raw_answer a = ask(w, "GET /", NULL);
     const char *policy = raw_header(&a, "Content-Security-Policy");
     static const char *const parts[] = {"default-src 'none'",     "connect-src 'self'",
                                         "base-uri 'none'",        "form-action 'none'",
@@ -129,7 +124,6 @@ static void the_playground_runs_its_own_script_only(void **state) {
         assert_non_null(strstr(policy, parts[i]));
     assert_null(strstr(strstr(policy, "script-src"), "unsafe"));
     raw_answer_release(&a);
-    world_close(&w);
 }
 
 /* The hash is of the bytes between the tags (CSP level 3, 6.7.3.3); the vector is "alert(1)" by `openssl dgst -sha256`. */
@@ -207,9 +201,9 @@ static void a_failed_allocation_is_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(openapi_has_every_route_and_no_loose_reference),
-        cmocka_unit_test(without_a_schema_any_input_is_described),
+        world_test(without_a_schema_any_input_is_described),
         cmocka_unit_test(docs_escape_and_bring_no_script),
-        cmocka_unit_test(the_playground_runs_its_own_script_only),
+        world_test(the_playground_runs_its_own_script_only),
         cmocka_unit_test(the_policy_names_each_script_by_its_hash),
         cmocka_unit_test(routes_are_found_by_their_pattern),
         cmocka_unit_test(a_failed_allocation_is_told),

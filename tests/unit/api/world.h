@@ -72,6 +72,21 @@ static inline void world_close(world *w) {
     w->queue->free(w->queue);
 }
 
+/* A test that finds an open world in *state. */
+#define world_test(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
+
+static inline int world_set_up(void **state) {
+    static world w;
+    world_open(&w);
+    *state = &w;
+    return 0;
+}
+
+static inline int world_tear_down(void **state) {
+    world_close(*state);
+    return 0;
+}
+
 /* ---- the client -------------------------------------------------------------------------------------------------- */
 
 /* "METHOD /path HTTP/1.1" with extra header lines ("" or "Name: value\r\n"...) and a body. */
