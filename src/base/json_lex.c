@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/utf8.h"
 
 tt_status tt__json_fail_at(const tt__json_lexer *l, size_t offset, const char *why) {
@@ -75,15 +76,9 @@ size_t tt__json_plain_length(const char *text, size_t size) {
 static tt_status read_hex4(tt__json_lexer *l, uint32_t *out) {
     *out = 0;
     for (int i = 0; i < 4; i++, l->at++) {
-        char c = tt__json_peek(l);
-        uint32_t digit;
-        if (is_digit(c))
-            digit = (uint32_t)(c - '0');
-        else if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'))
-            digit = (uint32_t)((c | 0x20) - 'a' + 10);
-        else
-            return tt__json_fail_here(l, "\\u needs four hexadecimal digits");
-        *out = *out << 4 | digit;
+        int digit = tt_hex_digit(tt__json_peek(l));
+        if (digit < 0) return tt__json_fail_here(l, "\\u needs four hexadecimal digits");
+        *out = *out << 4 | (uint32_t)digit;
     }
     return TT_OK;
 }

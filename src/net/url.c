@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/ascii.h"
 #include "base/limits.h"
 
 static bool is_alphanumeric(char c) {
@@ -25,16 +26,9 @@ tt_status tt_url_append_encoded(tt_buf *out, const char *text, tt_err *err) {
     return TT_OK;
 }
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-/* The byte of %XX at `at`; -1 when that is no escape. */
-static int escaped_byte(const char *text, size_t size, size_t at) {
+int tt_url_escaped_byte(const char *text, size_t size, size_t at) {
     if (size - at < 3) return -1;
-    int high = hex_digit(text[at + 1]), low = hex_digit(text[at + 2]);
+    int high = tt_hex_digit(text[at + 1]), low = tt_hex_digit(text[at + 2]);
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 
@@ -42,7 +36,7 @@ tt_status tt_url_append_decoded(tt_buf *out, const char *text, size_t size, tt_e
     TT_TRY(tt_buf_reserve(out, size, err));
     for (size_t i = 0; i < size; i++) {
         bool is_escape = text[i] == '%';
-        int byte = is_escape ? escaped_byte(text, size, i) : (unsigned char)text[i];
+        int byte = is_escape ? tt_url_escaped_byte(text, size, i) : (unsigned char)text[i];
         if (byte < 0)
             return tt_fail_at(err, TT_E_FORMAT, (int64_t)i,
                               "URL: %% without two hexadecimal digits at offset %zu", i);
@@ -80,7 +74,8 @@ static tt_status check_characters(const char *url, tt_err *err) {
 static size_t host_size(const char *authority, size_t size) {
     size_t i = 0;
     if (size && authority[0] == '[') {
-        for (i = 1; i < size && (hex_digit(authority[i]) >= 0 || strchr(":.", authority[i]));) i++;
+        for (i = 1; i < size && (tt_hex_digit(authority[i]) >= 0 || strchr(":.", authority[i]));)
+            i++;
         return i > 2 && i < size && authority[i] == ']' ? i + 1 : 0;
     }
     while (i < size && (is_alphanumeric(authority[i]) || memchr("-._", authority[i], 3) ||

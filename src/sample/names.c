@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
+
 enum { KEY_BYTES = 64 }; /* twice the longest alias with the longest schedule */
 
 typedef struct alias {
@@ -162,8 +164,7 @@ const char *const *tt_sample_schedule_names(void) {
 static bool make_key(const char *text, char key[KEY_BYTES]) {
     size_t length = 0;
     for (; *text; text++) {
-        char c = *text;
-        if (c >= 'A' && c <= 'Z') c = (char)(c - 'A' + 'a');
+        char c = tt_ascii_lower(*text);
         if (c == '+') c = 'p';
         bool counts = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c & 0x80);
         if (!counts) continue;

@@ -3,6 +3,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/ascii.h"
+
 #define TURBO     "https://huggingface.co/stabilityai/sdxl-turbo"
 #define LIGHTNING "https://huggingface.co/ByteDance/SDXL-Lightning"
 #define HYPER     "https://huggingface.co/ByteDance/Hyper-SD"
@@ -37,12 +39,8 @@ const tt_sample_recipe *tt_sample_recipes(void) {
     return recipes;
 }
 
-static char lower(char c) {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 static bool is_letter(char c) {
-    return lower(c) >= 'a' && lower(c) <= 'z';
+    return tt_ascii_lower(c) >= 'a' && tt_ascii_lower(c) <= 'z';
 }
 
 static bool is_digit(char c) {
@@ -51,7 +49,7 @@ static bool is_digit(char c) {
 
 static bool begins_with(const char *text, const char *word) {
     for (; *word; text++, word++)
-        if (lower(*text) != *word) return false;
+        if (tt_ascii_lower(*text) != *word) return false;
     return true;
 }
 
@@ -59,11 +57,12 @@ static bool begins_with(const char *text, const char *word) {
  * together: "HyperSDXL", "lightningDPM". */
 static const char *find_word(const char *text, const char *word) {
     for (const char *at = text; *at; at++) {
-        if (!begins_with(at, word) || (at > text && is_letter(at[-1]) && lower(*at) == *at))
+        if (!begins_with(at, word) ||
+            (at > text && is_letter(at[-1]) && tt_ascii_lower(*at) == *at))
             continue;
         const char *after = at + strlen(word);
-        bool glued =
-            begins_with(after, "sd") || begins_with(after, "xl") || lower(*after) != *after;
+        bool glued = begins_with(after, "sd") || begins_with(after, "xl") ||
+                     tt_ascii_lower(*after) != *after;
         if (!is_letter(*after) || glued) return after;
     }
     return NULL;

@@ -2,12 +2,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/limits.h"
+#include "net/url.h"
 #include "store/reference_parts.h"
-
-static char lower(char c) {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
 
 static bool is_digit(char c) {
     return c >= '0' && c <= '9';
@@ -20,7 +18,7 @@ bool tt__span_is(tt__span s, const char *word) {
 bool tt__span_is_anycase(tt__span s, const char *word) {
     if (!s.at || strlen(word) != s.n) return false;
     for (size_t i = 0; i < s.n; i++)
-        if (lower(s.at[i]) != word[i]) return false;
+        if (tt_ascii_lower(s.at[i]) != word[i]) return false;
     return true;
 }
 
@@ -54,22 +52,10 @@ bool tt__span_number(tt__span s, int64_t most, int64_t *out) {
     return value <= most;
 }
 
-static int hex_digit(char c) {
-    c = lower(c);
-    return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The byte of %XX; -1: no escape. */
-static int escaped(tt__span s, size_t i) {
-    int high = i + 2 < s.n ? hex_digit(s.at[i + 1]) : -1,
-        low = i + 2 < s.n ? hex_digit(s.at[i + 2]) : -1;
-    return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
-
 bool tt__span_decode(tt__span s, char *out, size_t size) {
     size_t n = 0;
     for (size_t i = 0; i < s.n; i++) {
-        int c = s.at[i] == '%' ? escaped(s, i) : (unsigned char)s.at[i];
+        int c = s.at[i] == '%' ? tt_url_escaped_byte(s.at, s.n, i) : (unsigned char)s.at[i];
         if (c < 0x20 || c == 0x7f || n + 1 >= size) return false;
         if (s.at[i] == '%') i += 2;
         out[n++] = (char)c;
@@ -103,7 +89,7 @@ static bool is_name(const char *host) {
 static tt_status read_host(tt__span host, tt__url *out, tt_err *err) {
     if (host.n > 1 && host.at[host.n - 1] == '.') host.n--;
     bool fits = tt__span_copy(host, out->host, sizeof out->host);
-    for (char *c = out->host; fits && *c; c++) *c = lower(*c);
+    for (char *c = out->host; fits && *c; c++) *c = tt_ascii_lower(*c);
     if (fits && (is_name(out->host) || is_address(out->host))) return TT_OK;
     return tt_fail(
         err, TT_E_INVALID,
@@ -135,7 +121,7 @@ static tt_status read_authority(tt__span authority, tt__url *out, tt_err *err) {
 static tt_status check_rest(tt__span s, tt_err *err) {
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.at[i];
-        int byte = c == '%' ? escaped(s, i) : c;
+        int byte = c == '%' ? tt_url_escaped_byte(s.at, s.n, i) : c;
         if (c <= ' ' || c >= 0x7f || strchr("\\\"<>^`{|}", c))
             return tt_fail(err, TT_E_INVALID,
                            "URL: a character that must be percent-encoded, or none at all");
@@ -159,7 +145,7 @@ static tt_status check_path(tt__span path, tt_err *err) {
 }
 
 tt_status tt__url_read(const char *text, tt__url *out, tt_err *err) {
-    *out = (tt__url){.is_https = lower(text[4]) == 's'};
+    *out = (tt__url){.is_https = tt_ascii_lower(text[4]) == 's'};
     const char *at = text + (out->is_https ? 8 : 7);
     size_t n = strcspn(at, "/?#\\");
     tt__span rest = tt__span_of(at + n, strlen(at + n)), without;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/ascii.h"
 #include "base/limits.h"
 #include "tensor/tensor.h"
 #include "weights/safetensors.h"
@@ -47,15 +48,11 @@ tt_status tt_embedding_rename(tt_embedding *e, const char *name, tt_err *err) {
     return TT_OK;
 }
 
-static char lower(char c) {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 bool tt_embedding_is_mentioned(const char *text, size_t size, const char *name) {
     size_t n = strlen(name);
     for (size_t at = 0; n && n <= size && at <= size - n; at++) {
         size_t i = 0;
-        while (i < n && lower(text[at + i]) == lower(name[i])) i++;
+        while (i < n && tt_ascii_lower(text[at + i]) == tt_ascii_lower(name[i])) i++;
         if (i == n) return true;
     }
     return false;

@@ -177,7 +177,7 @@ static tt_status add_processor(maker *m, uint32_t id, const char *path) {
     static const char *const leaves[] = {"to_q", "to_k", "to_v", "to_out.0"};
     char name[TT__NAME_BYTES];
     for (size_t i = 0; i < sizeof leaves / sizeof *leaves; i++) {
-        if (!tt__ends_with(path, leaves[i])) continue;
+        if (!tt_ends_with(path, leaves[i])) continue;
         int length = (int)(strlen(path) - strlen(leaves[i]));
         const char *leaf = strcmp(leaves[i], "to_out.0") == 0 ? "to_out" : leaves[i];
         snprintf(name, sizeof name, "%.*sprocessor.%s", length, path, leaf);

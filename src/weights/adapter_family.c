@@ -79,7 +79,7 @@ static int64_t own_context_width(const tt_adapter *a) {
     for (size_t i = 0; i < a->n_modules; i++) {
         char name[TT__NAME_BYTES];
         tt_tensor_info info;
-        if (!tt__ends_with(a->modules[i].stem, ".attn2.to_k")) continue;
+        if (!tt_ends_with(a->modules[i].stem, ".attn2.to_k")) continue;
         snprintf(name, sizeof name, "%s.weight", a->modules[i].stem);
         if (tt_checkpoint_info(a->checkpoint, name, &info, NULL) == TT_OK && info.rank > 1)
             return info.shape[1];

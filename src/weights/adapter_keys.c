@@ -75,7 +75,7 @@ enum { N_ENDINGS = sizeof endings / sizeof *endings };
 
 bool tt__part_of_key(const char *key, size_t *at, tt__part *part, size_t *stem_length) {
     for (; *at < N_ENDINGS; (*at)++) {
-        if (!tt__ends_with(key, endings[*at].ending)) continue;
+        if (!tt_ends_with(key, endings[*at].ending)) continue;
         *part = endings[*at].part;
         *stem_length = strlen(key) - strlen(endings[*at].ending);
         (*at)++;

@@ -59,7 +59,7 @@ static tt_status find_scale(tt__entry *e, tt_err *err) {
     static const char *const suffixes[] = {"scale_weight", "weight_scale"};
     char name[TT__NAME_BYTES];
     bool is_fp8 = e->info.dtype == TT_F8_E4M3 || e->info.dtype == TT_F8_E5M2;
-    if (!is_fp8 || !tt__ends_with(e->stored->name, ".weight")) return TT_OK;
+    if (!is_fp8 || !tt_ends_with(e->stored->name, ".weight")) return TT_OK;
     int stem = (int)(strlen(e->stored->name) - strlen("weight"));
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
         snprintf(name, sizeof name, "%.*s%s", stem, e->stored->name, suffixes[i]);

@@ -36,7 +36,7 @@ static bool is_matrix(const char *name) {
     static const char *const ends[] = {".proj_in.weight", ".proj_out.weight", ".to_q.weight",
                                        ".to_k.weight",    ".to_v.weight",     ".to_out.0.weight"};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        if (tt__ends_with(name, ends[i])) return true;
+        if (tt_ends_with(name, ends[i])) return true;
     return false;
 }
 

@@ -108,12 +108,12 @@ bool tt__is_scale(const char *name) {
     static const char *const suffixes[] = {".scale_weight", ".scale_input", ".weight_scale",
                                            ".input_scale"};
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
-        if (tt__ends_with(name, suffixes[i])) return true;
+        if (tt_ends_with(name, suffixes[i])) return true;
     return strstr(name, "scaled_fp8") != NULL;
 }
 
 bool tt__is_ignored(const char *name) {
-    return tt__ends_with(name, "position_ids") || tt__ends_with(name, "logit_scale");
+    return tt_ends_with(name, "position_ids") || tt_ends_with(name, "logit_scale");
 }
 
 tt_status tt__fail_unknown_tensor(const tt_safetensors *file, const char *name, const char *network,

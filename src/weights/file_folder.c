@@ -164,7 +164,7 @@ static tt_status fail_no_model(const tt_checkpoint *c, tt_err *err) {
     const struct dirent *entry;
     char found[256] = "";
     while (folder && (entry = readdir(folder)) && !found[0])
-        if (tt__ends_with(entry->d_name, ".safetensors"))
+        if (tt_ends_with(entry->d_name, ".safetensors"))
             snprintf(found, sizeof found, "%s", entry->d_name);
     if (folder) closedir(folder);
     if (found[0])

@@ -146,7 +146,7 @@ static bool name_unet(char *out, const tt__ldm_plan *plan, const char *name) {
 
 /* Some trainers store the transformers' projections as 1x1 convolutions. */
 static bool is_projection(const char *name) {
-    return tt__ends_with(name, ".proj_in.weight") || tt__ends_with(name, ".proj_out.weight");
+    return tt_ends_with(name, ".proj_in.weight") || tt_ends_with(name, ".proj_out.weight");
 }
 
 tt_status tt__add_ldm_unet(tt_checkpoint *c, const tt__ldm_plan *plan, const tt_safetensors *file,

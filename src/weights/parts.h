@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/arena.h"
+#include "base/ascii.h"
 #include "base/json.h"
 #include "weights/names.h"
 #include "weights/safetensors.h"
@@ -123,10 +124,6 @@ tt_status tt__facts_from_folder(tt_checkpoint *c, tt_err *err);
 static inline const char *tt__after(const char *text, const char *prefix) {
     size_t n = __builtin_strlen(prefix);
     return __builtin_strncmp(text, prefix, n) == 0 ? text + n : NULL;
-}
-static inline bool tt__ends_with(const char *text, const char *suffix) {
-    size_t n = __builtin_strlen(text), m = __builtin_strlen(suffix);
-    return n >= m && __builtin_strcmp(text + n - m, suffix) == 0;
 }
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/ascii.h"
 #include "base/json.h"
 
 enum { LENGTH_BYTES = 8, FIRST_ENTRIES = 256 };
@@ -48,19 +49,12 @@ static tt_status expect(parser *p, char c, const char *where) {
 /* ---- strings
  * ---------------------------------------------------------------------------------------- */
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 /* The four digits after \u; -1 when they are not there. */
 static int32_t read_hex4(const parser *p, size_t at) {
     int32_t value = 0;
     if (p->size - at < 4) return -1;
     for (size_t i = 0; i < 4; i++) {
-        int digit = hex_digit(p->text[at + i]);
+        int digit = tt_hex_digit(p->text[at + i]);
         if (digit < 0) return -1;
         value = value * 16 + digit;
     }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/ascii.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/limits.h"
@@ -18,11 +19,6 @@
 enum { MAX_HEAD_BYTES = 1024 };
 
 /* ---- finding ----------------------------------------------------------------------------------------------------- */
-
-static bool ends_with(const char *name, const char *end) {
-    size_t size = strlen(name), end_size = strlen(end);
-    return size >= end_size && strcmp(name + size - end_size, end) == 0;
-}
 
 static int by_name(const void *a, const void *b) {
     return strcmp(a, b);
@@ -41,7 +37,7 @@ static void add_left(tt_spool *s, const char *name) {
 /* Two walks over the folder: one to count, so that an empty one costs nothing. */
 static int count_results(DIR *folder) {
     int n = 0;
-    for (struct dirent *file; (file = readdir(folder));) n += ends_with(file->d_name, ".result");
+    for (struct dirent *file; (file = readdir(folder));) n += tt_ends_with(file->d_name, ".result");
     rewinddir(folder);
     return n < TT_SPOOL_MAX_FILES ? n : TT_SPOOL_MAX_FILES;
 }
@@ -51,8 +47,8 @@ static tt_status scan_open(tt_spool *s, DIR *folder, tt_err *err) {
     s->left = tt_alloc((size_t)(n + 1) * sizeof *s->left);
     if (!s->left) return tt_fail_nomem(err, "names of results", (size_t)n * sizeof *s->left);
     for (struct dirent *file; (file = readdir(folder));) {
-        if (ends_with(file->d_name, ".part")) unlinkat(s->folder_fd, file->d_name, 0);
-        if (ends_with(file->d_name, ".result") && s->n_left < n) add_left(s, file->d_name);
+        if (tt_ends_with(file->d_name, ".part")) unlinkat(s->folder_fd, file->d_name, 0);
+        if (tt_ends_with(file->d_name, ".result") && s->n_left < n) add_left(s, file->d_name);
     }
     qsort(s->left, (size_t)s->n_left, sizeof *s->left, by_name);
     return TT_OK;
