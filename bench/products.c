@@ -1,6 +1,6 @@
 /* Matrix products and convolutions in bf16 and int8 at SDXL's sizes, by every path of this CPU and by oneDNN, as a table.
  *
- *     bench_products [--threads N] [--rounds N] [--cold] [--only TEXT]
+ *     bench_products [--threads N] [--rounds N] [--cold] [--only TEXT] [--path NAME]
  *
  * The paths take turns, one call each per round, and a loop that only multiplies registers takes its turn too: its best round is
  * the peak that percentages refer to, measured under the same conditions. The median and the best call are given. --cold
@@ -23,7 +23,7 @@ enum { MAX_ROUNDS = 1000, MAX_WEIGHTS = 64, COLD_BYTES = 400 << 20, PATHS = 5 };
 typedef struct options {
     int threads, rounds;
     bool cold;
-    const char *only;
+    const char *only, *path; /* parts of names; NULL: all */
 } options;
 
 typedef struct shape {
@@ -225,7 +225,9 @@ static void measure(const options *o, const shape *s, path *paths, int n) {
 /* ---- options */
 
 static _Noreturn void usage(void) {
-    fprintf(stderr, "usage: bench_products [--threads N] [--rounds N] [--cold] [--only TEXT]\n");
+    fprintf(
+        stderr,
+        "usage: bench_products [--threads N] [--rounds N] [--cold] [--only TEXT] [--path NAME]\n");
     exit(2);
 }
 
@@ -237,11 +239,10 @@ static int parse_count(const char *text, int most) {
 }
 
 static options parse_options(int argc, char **argv) {
-    static const struct option names[] = {{"threads", required_argument, NULL, 't'},
-                                          {"rounds", required_argument, NULL, 'r'},
-                                          {"only", required_argument, NULL, 'o'},
-                                          {"cold", no_argument, NULL, 'c'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"threads", required_argument, NULL, 't'}, {"rounds", required_argument, NULL, 'r'},
+        {"only", required_argument, NULL, 'o'},    {"path", required_argument, NULL, 'p'},
+        {"cold", no_argument, NULL, 'c'},          {NULL, 0, NULL, 0}};
     options o = {.threads = 0, .rounds = 40};
     int c;
     while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -251,6 +252,8 @@ static options parse_options(int argc, char **argv) {
             o.rounds = parse_count(optarg, MAX_ROUNDS);
         else if (c == 'o')
             o.only = optarg;
+        else if (c == 'p')
+            o.path = optarg;
         else if (c == 'c')
             o.cold = true;
         else
@@ -270,6 +273,7 @@ static int open_paths(const options *o, path *paths) {
     tt_cpu_features f = tt__cpu_features();
     int n = 0;
     for (int i = 0; i < PATHS; i++) {
+        if (o->path && !strstr(all[i].name, o->path)) continue;
         if (all[i].level == TT_CPU_AMX && !f.amx_bf16) continue;
         if (all[i].level == TT_CPU_AVX512_BF16 && !f.avx512_bf16) continue;
         if (all[i].is_int8 && !f.avx512_vnni) continue;
@@ -280,6 +284,7 @@ static int open_paths(const options *o, path *paths) {
         if (all[i].is_int8) ok(tt_ops_allow_int8(paths[n].ops, &err));
         n++;
     }
+    if (n == 0) usage();
     return n;
 }
 

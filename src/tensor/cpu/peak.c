@@ -1,6 +1,10 @@
 /* See peak.h. Each loop keeps as many sums as hide the latency of its instruction (five cycles at two a cycle for
  * multiply-adds; tiles have only eight registers and need four). Every thread takes its own time between barriers, and the
- * rates are added: waking the threads is no part of it. All values are zero, which costs what other numbers cost. */
+ * rates are added: waking the threads is no part of it.
+ *
+ * What is multiplied looks like a network's: of both signs, many small, few large. With zeros, or with tiles that stay the same, the
+ * unit needs less power and the clock stays a fifth higher than it ever is in a product; so the loops over tiles load other numbers
+ * in each step, from L1, beside the multiplications and without delaying them. */
 #include "tensor/cpu/peak.h"
 
 #include <stdio.h>
@@ -9,10 +13,16 @@
 #include "base/clock.h"
 
 enum { VECTOR_STEPS = 100000, TILE_STEPS = 12000, SUMS = 12, TILES = 4, ROUNDS = 12 };
+enum { TILE_BYTES = 1024, LINE_BYTES = 64, SETS = 4 /* of tiles: 16 KiB */ };
+
+/* What registers are filled with: tiles' worth of bf16 or f32 numbers, or of bytes. */
+typedef struct values {
+    _Alignas(64) unsigned char bytes[SETS][TILES][TILE_BYTES];
+} values;
 
 typedef struct loop {
     const char *instruction;
-    void (*run)(void);
+    void (*run)(const values *v);
     double flops; /* of one run */
 } loop;
 
@@ -24,51 +34,52 @@ static const double US_PER_S = 1e6;
 #define VECTOR_FLOPS(per_instruction) ((double)VECTOR_STEPS * SUMS * 2 * (per_instruction))
 #define TILE_FLOPS(depth)             ((double)TILE_STEPS * TILES * 2 * 16 * 16 * (depth))
 
-/* `instruction` lacks the number of the register with the sum. In assembly, because compilers like to keep sums that nobody reads
- * in memory, which then is what is measured. */
-#define VECTOR_LOOP(name, instruction)                                                             \
-    static void name(void) {                                                                       \
-        int steps = VECTOR_STEPS;                                                                  \
-        __asm__ volatile("vzeroall\n"                                                              \
-                         "1:\n" instruction "1\n" instruction "2\n" instruction "3\n" instruction  \
-                         "4\n" instruction "5\n" instruction "6\n" instruction "7\n" instruction   \
-                         "8\n" instruction "9\n" instruction "10\n" instruction "11\n" instruction \
-                         "12\n"                                                                    \
-                         "subl $1, %0\n"                                                           \
-                         "jnz 1b\n"                                                                \
-                         "vzeroupper\n"                                                            \
-                         : "+r"(steps)                                                             \
-                         :                                                                         \
-                         : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",   \
-                           "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");  \
+/* `instruction` lacks the number of the register with the sum; its factors are registers 0 and 13. In assembly, because compilers
+ * like to keep sums that nobody reads in memory, which then is what is measured. */
+#define VECTOR_LOOP(name, load, instruction)                                                      \
+    static void name(const values *v) {                                                           \
+        int steps = VECTOR_STEPS;                                                                 \
+        __asm__ volatile("vzeroall\n" load "1:\n" instruction "1\n" instruction "2\n" instruction \
+                         "3\n" instruction "4\n" instruction "5\n" instruction "6\n" instruction  \
+                         "7\n" instruction "8\n" instruction "9\n" instruction "10\n" instruction \
+                         "11\n" instruction "12\n"                                                \
+                         "subl $1, %0\n"                                                          \
+                         "jnz 1b\n"                                                               \
+                         "vzeroupper\n"                                                           \
+                         : "+r"(steps)                                                            \
+                         : "r"(v->bytes), "m"(*v)                                                 \
+                         : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",  \
+                           "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"); \
     }
 
-VECTOR_LOOP(run_avx2, "vfmadd231ps %%ymm0, %%ymm0, %%ymm")
-VECTOR_LOOP(run_avx512, "vfmadd231ps %%zmm0, %%zmm0, %%zmm")
-VECTOR_LOOP(run_pairs, "vdpbf16ps %%zmm0, %%zmm0, %%zmm")
-VECTOR_LOOP(run_fours, "vpdpbusd %%zmm0, %%zmm0, %%zmm")
+#define LOAD_YMM "vmovups (%1), %%ymm0\n vmovups 64(%1), %%ymm13\n"
+#define LOAD_ZMM "vmovups (%1), %%zmm0\n vmovups 64(%1), %%zmm13\n"
 
-__attribute__((target("amx-tile,amx-bf16"))) static void run_bf16_tiles(void) {
-    tt__amx_begin(&tt__amx_full_tiles);
-    for (int i = 0; i < TILE_STEPS; i++) {
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-    }
-    tt__amx_end();
-}
+VECTOR_LOOP(run_avx2, LOAD_YMM, "vfmadd231ps %%ymm0, %%ymm13, %%ymm")
+VECTOR_LOOP(run_avx512, LOAD_ZMM, "vfmadd231ps %%zmm0, %%zmm13, %%zmm")
+VECTOR_LOOP(run_pairs, LOAD_ZMM, "vdpbf16ps %%zmm0, %%zmm13, %%zmm")
+VECTOR_LOOP(run_fours, LOAD_ZMM, "vpdpbusd %%zmm0, %%zmm13, %%zmm")
 
-__attribute__((target("amx-tile,amx-int8"))) static void run_int8_tiles(void) {
-    tt__amx_begin(&tt__amx_full_tiles);
-    for (int i = 0; i < TILE_STEPS; i++) {
-        _tile_dpbusd(0, 4, 6);
-        _tile_dpbusd(1, 4, 7);
-        _tile_dpbusd(2, 5, 6);
-        _tile_dpbusd(3, 5, 7);
+/* Each step other tiles. */
+#define TILE_LOOP(name, isa, multiply)                               \
+    __attribute__((target(isa))) static void name(const values *v) { \
+        tt__amx_begin(&tt__amx_full_tiles);                          \
+        TT_AMX_FENCE();                                              \
+        for (int i = 0; i < TILE_STEPS; i++) {                       \
+            _tile_loadd(6, v->bytes[i % SETS][0], LINE_BYTES);       \
+            _tile_loadd(7, v->bytes[i % SETS][1], LINE_BYTES);       \
+            _tile_loadd(4, v->bytes[i % SETS][2], LINE_BYTES);       \
+            _tile_loadd(5, v->bytes[i % SETS][3], LINE_BYTES);       \
+            multiply(0, 4, 6);                                       \
+            multiply(1, 4, 7);                                       \
+            multiply(2, 5, 6);                                       \
+            multiply(3, 5, 7);                                       \
+        }                                                            \
+        tt__amx_end();                                               \
     }
-    tt__amx_end();
-}
+
+TILE_LOOP(run_bf16_tiles, "amx-tile,amx-bf16", _tile_dpbf16ps)
+TILE_LOOP(run_int8_tiles, "amx-tile,amx-int8", _tile_dpbusd)
 
 static const loop AVX2 = {"avx2 fma", run_avx2, VECTOR_FLOPS(8)};
 static const loop AVX512 = {"avx512 fma", run_avx512, VECTOR_FLOPS(16)};
@@ -83,28 +94,29 @@ static const loop *loop_of(const tt_cpu_features *f, tt_peak_kind kind) {
     return f->amx_int8 ? &INT8_TILES : f->avx512_vnni ? &FOURS : NULL;
 }
 #elif defined(__aarch64__)
-static void run_neon(void) {
+static void run_neon(const values *v) {
     int steps = VECTOR_STEPS;
-    __asm__ volatile("movi v0.16b, #0\n"
+    __asm__ volatile("ldr q0, [%1]\n"
+                     "ldr q7, [%1, #64]\n"
                      "1:\n"
-                     "fmla v1.4s, v0.4s, v0.4s\n"
-                     "fmla v2.4s, v0.4s, v0.4s\n"
-                     "fmla v3.4s, v0.4s, v0.4s\n"
-                     "fmla v4.4s, v0.4s, v0.4s\n"
-                     "fmla v5.4s, v0.4s, v0.4s\n"
-                     "fmla v6.4s, v0.4s, v0.4s\n"
-                     "fmla v16.4s, v0.4s, v0.4s\n"
-                     "fmla v17.4s, v0.4s, v0.4s\n"
-                     "fmla v18.4s, v0.4s, v0.4s\n"
-                     "fmla v19.4s, v0.4s, v0.4s\n"
-                     "fmla v20.4s, v0.4s, v0.4s\n"
-                     "fmla v21.4s, v0.4s, v0.4s\n"
+                     "fmla v1.4s, v0.4s, v7.4s\n"
+                     "fmla v2.4s, v0.4s, v7.4s\n"
+                     "fmla v3.4s, v0.4s, v7.4s\n"
+                     "fmla v4.4s, v0.4s, v7.4s\n"
+                     "fmla v5.4s, v0.4s, v7.4s\n"
+                     "fmla v6.4s, v0.4s, v7.4s\n"
+                     "fmla v16.4s, v0.4s, v7.4s\n"
+                     "fmla v17.4s, v0.4s, v7.4s\n"
+                     "fmla v18.4s, v0.4s, v7.4s\n"
+                     "fmla v19.4s, v0.4s, v7.4s\n"
+                     "fmla v20.4s, v0.4s, v7.4s\n"
+                     "fmla v21.4s, v0.4s, v7.4s\n"
                      "subs %w0, %w0, #1\n"
                      "b.ne 1b\n"
                      : "+r"(steps)
-                     :
-                     : "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v16", "v17", "v18", "v19",
-                       "v20", "v21");
+                     : "r"(v->bytes), "m"(*v)
+                     : "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v16", "v17", "v18",
+                       "v19", "v20", "v21");
 }
 
 static const loop NEON = {"neon fma", run_neon, (double)VECTOR_STEPS *SUMS * 2 * 4};
@@ -120,6 +132,32 @@ static const loop *loop_of(const tt_cpu_features *f, tt_peak_kind kind) {
 }
 #endif
 
+/* Roughly normal numbers of deviation 1: sums of uniform ones. The same in each run. */
+static float next_value(uint32_t *state) {
+    enum { UNIFORMS = 12, BITS = 16 };
+    float sum = -(float)UNIFORMS / 2;
+    for (int i = 0; i < UNIFORMS; i++) {
+        *state = *state * 1664525u + 1013904223u;
+        sum += (float)(*state >> BITS) / (float)(1 << BITS);
+    }
+    return sum;
+}
+
+static void fill(tt_peak_kind kind, values *v) {
+    const float steps = 32; /* of int8 in a deviation: four deviations are the most */
+    uint32_t state = 1;
+    unsigned char *at = v->bytes[0][0], *end = at + sizeof v->bytes;
+    while (at < end) {
+        float value = next_value(&state);
+        uint16_t half = tt_f32_to_bf16(value);
+        int8_t whole = (int8_t)(value * steps);
+        size_t size = kind == TT_PEAK_F32 ? sizeof value : kind == TT_PEAK_BF16 ? sizeof half : 1;
+        const void *from = kind == TT_PEAK_F32 ? (void *)&value : &whole;
+        memcpy(at, kind == TT_PEAK_BF16 ? &half : from, size);
+        at += size;
+    }
+}
+
 const char *tt__peak_instruction(const tt_cpu_features *features, tt_peak_kind kind) {
     const loop *l = loop_of(features, kind);
     return l ? l->instruction : "";
@@ -129,11 +167,14 @@ double tt__peak_round(const tt_cpu_features *features, tt_peak_kind kind) {
     const loop *l = loop_of(features, kind);
     if (!l) return 0;
     double rate = 0;
+    values v;
+    fill(kind, &v);
 #pragma omp parallel reduction(+ : rate)
     {
+        l->run(&v); /* the clock follows with a delay */
 #pragma omp barrier
         int64_t start_us = tt_clock_us();
-        l->run();
+        l->run(&v);
         int64_t us = tt_clock_us() - start_us;
         rate += l->flops * US_PER_S / (double)(us > 0 ? us : 1);
     }

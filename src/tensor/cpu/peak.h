@@ -1,5 +1,5 @@
-/* What the arithmetic of this CPU does at best: loops that multiply registers and touch no memory. What products are compared
- * with; no network reaches it. */
+/* What the arithmetic of this CPU does at best: loops that multiply registers, filled with numbers as a network has. What products
+ * are compared with; no network reaches it. */
 #ifndef TT_TENSOR_CPU_PEAK_H
 #define TT_TENSOR_CPU_PEAK_H
 
@@ -13,7 +13,7 @@ typedef enum tt_peak_kind {
     TT_PEAK_KINDS,
 } tt_peak_kind;
 
-/* One round of about a millisecond on all OpenMP threads, by the best instruction of these features: operations a second,
+/* One round of a millisecond or two on all OpenMP threads, by the best instruction of these features: operations a second,
  * a multiplication and an addition being two. 0 where there is no such instruction. Other work on the cores shows: take the
  * best of several rounds. */
 double tt__peak_round(const tt_cpu_features *features, tt_peak_kind kind);
