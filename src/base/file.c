@@ -54,10 +54,14 @@ static tt_status write_all(int fd, const char *path, const char *bytes, size_t s
     return TT_OK;
 }
 
+bool tt_file_sync(int fd) {
+    return fsync(fd) == 0 || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP;
+}
+
 static tt_status write_and_close(int fd, const char *path, const void *bytes, size_t size,
                                  bool must_sync, tt_err *err) {
     tt_status status = write_all(fd, path, bytes, size, err);
-    if (status == TT_OK && must_sync && fsync(fd) != 0)
+    if (status == TT_OK && must_sync && !tt_file_sync(fd))
         status = tt_fail_errno(err, "cannot write", path);
     if (close(fd) != 0 && status == TT_OK) status = tt_fail_errno(err, "cannot write", path);
     return status;

@@ -107,11 +107,11 @@ tt_status tt__facts_write(tt_library *l, const char *digest, const tt__facts *fa
 }
 
 /* The time is part of the name: rename leaves a file's own times alone. */
-static bool move_to_trash(tt_library *l, int folder, const char *digest) {
+bool tt__move_to_trash(tt_library *l, int folder, const char *name_here) {
     char name[TT__FILE_NAME_BYTES], nonce[TT__NONCE_HEX + 1];
     tt__nonce(nonce);
-    snprintf(name, sizeof name, "%s.%lld.%s", digest, (long long)tt__fs_now_s(l), nonce);
-    return renameat(folder, digest, l->own->v1[TT__TRASH], name) == 0;
+    snprintf(name, sizeof name, "%.200s.%lld.%s", name_here, (long long)tt__fs_now_s(l), nonce);
+    return renameat(folder, name_here, l->own->v1[TT__TRASH], name) == 0;
 }
 
 bool tt__blob_away(tt_library *l, const char *digest, bool at_once) {
@@ -119,7 +119,8 @@ bool tt__blob_away(tt_library *l, const char *digest, bool at_once) {
     int folder = tt__blob_folder(l->own, digest, false);
     if (folder < 0) return false;
     snprintf(facts, sizeof facts, "%s.json", digest);
-    bool is_away = at_once ? unlinkat(folder, digest, 0) == 0 : move_to_trash(l, folder, digest);
+    bool is_away =
+        at_once ? unlinkat(folder, digest, 0) == 0 : tt__move_to_trash(l, folder, digest);
     if (is_away) {
         unlinkat(folder, facts, 0);
         unlinkat(l->own->v1[TT__USED], digest, 0);

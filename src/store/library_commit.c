@@ -1,7 +1,7 @@
 /* A verified part becomes a model. In this order, each step durable before the next, so that whoever dies in between leaves
  * less than he had, never something wrong:
  *
- *     1  the part is whole, synced, 0444
+ *     1  the part is whole, synced where the file system can, 0444 where it has modes
  *     2  it gets its digest's name                    died here: bytes without facts; the next commit replaces them
  *     3  what is known about it is written beside     died here: an orphan, found by digest, gone after an hour
  *     4  the folder is synced
@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "store/library_parts.h"
 
 enum { BLOB_MODE = 0444 };
@@ -21,8 +22,8 @@ static tt_status seal(int fd, const char *name, struct stat *st, tt_err *err) {
     if (fstat(fd, st) != 0) return tt_fail_errno(err, "cannot look at", name);
     if (!S_ISREG(st->st_mode) || st->st_size <= 0)
         return tt_fail(err, TT_E_FORMAT, "%s: expected a regular file with bytes in it", name);
-    if (fchmod(fd, BLOB_MODE) != 0) return tt_fail_errno(err, "cannot set the mode of", name);
-    if (fsync(fd) != 0) return tt_fail_errno(err, "cannot write", name);
+    (void)fchmod(fd, BLOB_MODE); /* file systems without modes, or of another owner, refuse */
+    if (!tt_file_sync(fd)) return tt_fail_errno(err, "cannot write", name);
     return TT_OK;
 }
 
@@ -51,11 +52,17 @@ static tt_status give_name(tt_library *l, const char *name, int folder, const ch
     return tt_fail_errno(err, "cannot move into place", digest);
 }
 
-/* Something that is no file is in the way of the name. */
+/* Something that is no file is in the way of the name, or of that of the facts. */
 static void clear_way(tt_library *l, int folder, const char *digest) {
     struct stat st;
-    if (fstatat(folder, digest, &st, AT_SYMLINK_NOFOLLOW) != 0 || S_ISREG(st.st_mode)) return;
-    if (unlinkat(folder, digest, 0) != 0) tt__blob_away(l, digest, false); /* a folder */
+    char facts[TT__FILE_NAME_BYTES];
+    snprintf(facts, sizeof facts, "%s.json", digest);
+    const char *const names[] = {digest, facts};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (fstatat(folder, names[i], &st, AT_SYMLINK_NOFOLLOW) != 0 || S_ISREG(st.st_mode))
+            continue;
+        if (unlinkat(folder, names[i], 0) != 0) tt__move_to_trash(l, folder, names[i]);
+    }
 }
 
 static tt_status place_in(tt_library *l, int folder, const char *name, const char *digest,

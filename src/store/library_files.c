@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "store/library_parts.h"
 
 enum { FILE_MODE = 0644 };
@@ -101,7 +102,7 @@ static tt_status fill(int dir, const char *name, const tt_buf *text, tt_err *err
     int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
     if (fd < 0) return tt_fail_errno(err, "cannot write", name);
     tt_status status = TT_OK;
-    if (!write_all(fd, text->data, text->size) || fsync(fd) != 0)
+    if (!write_all(fd, text->data, text->size) || !tt_file_sync(fd))
         status = tt_fail_errno(err, "cannot write", name);
     if (close(fd) != 0 && status == TT_OK) status = tt_fail_errno(err, "cannot write", name);
     return status;
@@ -115,8 +116,7 @@ tt_status tt__write_at(tt_library *l, int dir, const char *name, const tt_buf *t
     if (status == TT_OK && renameat(tmp, part, dir, name) != 0)
         status = tt_fail_errno(err, "cannot rename to", name);
     if (status != TT_OK) unlinkat(tmp, part, 0);
-    if (status == TT_OK)
-        fsync(dir); /* some network file systems cannot; the file itself was synced */
+    if (status == TT_OK) fsync(dir); /* a failure: the file itself was synced */
     return status;
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "store/library_parts.h"
 
 enum { FILE_MODE = 0600, IDLE_S = 10 * 60, COPY_BYTES = 64 << 20 };
@@ -97,7 +98,7 @@ static bool copy_file(int tmp, const char *from_name, const char *to_name) {
     int to = openat(tmp, to_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
     bool is_copied = from >= 0 && to >= 0 && fstat(from, &before) == 0 &&
                      copy_bytes(from, to, before.st_size) && fstat(from, &after) == 0 &&
-                     is_same(&before, &after) && fsync(to) == 0;
+                     is_same(&before, &after) && tt_file_sync(to);
     if (from >= 0) close(from);
     if (to >= 0) close(to);
     return is_copied;

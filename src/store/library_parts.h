@@ -155,6 +155,8 @@ void tt__blob_path(const tt__root *root, const char *digest, char path[TT_MODEL_
 int tt__blob_open(const tt__root *root, const char *digest);                   /* -1 (errno) */
 int tt__blob_folder(const tt__root *root, const char *digest, bool must_make); /* ab/; -1 (errno) */
 tt_status tt__facts_write(tt_library *l, const char *digest, const tt__facts *facts, tt_err *err);
+/* One entry of a folder, whatever it is. */
+bool tt__move_to_trash(tt_library *l, int folder, const char *name_here);
 /* Into trash/, or gone at once. */
 bool tt__blob_away(tt_library *l, const char *digest, bool at_once);
 /* Path, used_s, is_read_only of an entry whose bytes are in root. */

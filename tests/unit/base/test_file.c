@@ -176,6 +176,17 @@ static void kinds_of_paths_are_told_apart(void **state) {
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
+/* A pipe is what fsync(2) says EINVAL for. */
+static void what_cannot_be_synced_is_no_failure(void **state) {
+    (void)state;
+    int pipe_fds[2];
+    assert_int_equal(pipe(pipe_fds), 0);
+    assert_true(tt_file_sync(pipe_fds[1]));
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+    assert_false(tt_file_sync(pipe_fds[1]));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(what_is_written_is_read),
@@ -189,6 +200,7 @@ int main(void) {
         IN_FOLDER(out_of_memory_is_reported),
         IN_FOLDER(kinds_of_paths_are_told_apart),
         cmocka_unit_test(paths_join_or_are_refused),
+        cmocka_unit_test(what_cannot_be_synced_is_no_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
