@@ -4,7 +4,7 @@
 # built for ThreadSanitizer, which then reports what is none.
 # shellcheck shell=bash
 
-RACING_ROOMS='test_(net|job|api|worker)_|test_store_download'
+RACING_ROOMS='test_(net|job|api|worker|store)_|test_app_(handler|metrics|models|presets|resident|start|worker)'
 
 dev_race() {
     need_packages build test
