@@ -87,11 +87,6 @@ static tt_status put_route(const tt__about *about, const tt__route *route, tt_bu
 
 /* ---- the jobs' input --------------------------------------------------------------------------------------------- */
 
-static json_object *member(json_object *o, const char *name) {
-    json_object *value = NULL;
-    return o && json_object_object_get_ex(o, name, &value) ? value : NULL;
-}
-
 static tt_status put_value(tt_buf *out, const char *before, json_object *value, const char *after,
                            tt_err *err) {
     if (!value) return TT_OK;
@@ -118,16 +113,14 @@ static tt_status put_list(tt_buf *out, const char *before, json_object *list, tt
 
 /* Descriptions that tell the default themselves often tell more than the schema can. */
 static tt_status put_default(tt_buf *out, json_object *field, tt_err *err) {
-    json_object *description = member(field, "description");
-    const char *text = description ? json_object_get_string(description) : "";
-    if (strstr(text, "Default:")) return TT_OK;
-    return put_value(out, " Default: <code>", member(field, "default"), "</code>", err);
+    if (strstr(tt_json_text(field, "description", ""), "Default:")) return TT_OK;
+    return put_value(out, " Default: <code>", tt_json_value(field, "default"), "</code>", err);
 }
 
 /* The other names of a field: members that only refer to it. */
 static tt_status put_aliases(tt_buf *out, json_object *properties, const char *name, tt_err *err) {
     json_object_object_foreach(properties, other, value) {
-        json_object *reference = member(value, "$ref");
+        json_object *reference = tt_json_value(value, "$ref");
         const char *target = reference ? json_object_get_string(reference) : "";
         const char *slash = strrchr(target, '/');
         if (slash && strcmp(slash + 1, name) == 0)
@@ -138,24 +131,24 @@ static tt_status put_aliases(tt_buf *out, json_object *properties, const char *n
 
 static tt_status put_field(tt_buf *out, json_object *properties, const char *name,
                            json_object *field, tt_err *err) {
-    if (member(field, "$ref")) return TT_OK;
+    if (tt_json_value(field, "$ref")) return TT_OK;
     TT_TRY(put_between(out, "<tr><td><code>", name, "</code>", err));
     TT_TRY(put_aliases(out, properties, name, err));
     TT_TRY(put(out, "</td><td>", err));
-    TT_TRY(put_list(out, "", member(field, "type"), err));
-    TT_TRY(put_value(out, "<br>at least ", member(field, "minimum"), "", err));
-    TT_TRY(put_value(out, "<br>at most ", member(field, "maximum"), "", err));
-    TT_TRY(put_value(out, "<br>in steps of ", member(field, "multipleOf"), "", err));
-    TT_TRY(put_list(out, "<br>one of ", member(field, "enum"), err));
+    TT_TRY(put_list(out, "", tt_json_value(field, "type"), err));
+    TT_TRY(put_value(out, "<br>at least ", tt_json_value(field, "minimum"), "", err));
+    TT_TRY(put_value(out, "<br>at most ", tt_json_value(field, "maximum"), "", err));
+    TT_TRY(put_value(out, "<br>in steps of ", tt_json_value(field, "multipleOf"), "", err));
+    TT_TRY(put_list(out, "<br>one of ", tt_json_value(field, "enum"), err));
     TT_TRY(put(out, "</td><td>", err));
-    TT_TRY(put_value(out, "", member(field, "description"), "", err));
+    TT_TRY(put_value(out, "", tt_json_value(field, "description"), "", err));
     TT_TRY(put_default(out, field, err));
     return put(out, "</td></tr>\n", err);
 }
 
 static tt_status put_input(const tt__about *about, tt_buf *out, tt_err *err) {
-    json_object *properties =
-        member(member(member(about->schema, "properties"), "input"), "properties");
+    json_object *properties = tt_json_value(
+        tt_json_value(tt_json_value(about->schema, "properties"), "input"), "properties");
     if (!json_object_is_type(properties, json_type_object)) return TT_OK;
     TT_TRY(put(out, "<h2>Input</h2><table><tr><th>Field</th><th>Type</th><th>Meaning</th></tr>\n",
                err));

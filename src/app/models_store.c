@@ -7,6 +7,7 @@
 #include "app/model_check.h"
 #include "app/show.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/nearest.h"
 #include "store/picture.h"
 
@@ -25,16 +26,6 @@ static const char *kind_for_people(tt_model_kind kind) {
 
 /* ---- what the preset lists --------------------------------------------------------------------------------------- */
 
-static const char *text_of(json_object *o, const char *name) {
-    json_object *value = NULL;
-    bool is_there = json_object_object_get_ex(o, name, &value);
-    return is_there ? json_object_get_string(value) : NULL;
-}
-
-static size_t count_loras(const tt_preset *p) {
-    return p->loras ? json_object_array_length(p->loras) : 0;
-}
-
 /* The name of the preset's i-th model of the kind; NULL behind the last. */
 static const char *listed_at(const tt_preset *p, tt_model_kind kind, size_t i,
                              const char **source) {
@@ -42,10 +33,10 @@ static const char *listed_at(const tt_preset *p, tt_model_kind kind, size_t i,
         *source = p->embeddings[i].source;
         return p->embeddings[i].name;
     }
-    if (kind != TT_MODEL_LORA || i >= count_loras(p)) return NULL;
+    if (kind != TT_MODEL_LORA || i >= tt_json_length(p->loras)) return NULL;
     json_object *lora = json_object_array_get_idx(p->loras, i);
-    *source = text_of(lora, "source");
-    return text_of(lora, "name");
+    *source = tt_json_text(lora, "source", NULL);
+    return tt_json_text(lora, "name", NULL);
 }
 
 /* NULL: the preset lists none of this name. */

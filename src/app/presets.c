@@ -34,21 +34,6 @@ typedef struct builder {
     tt_err *err;
 } builder;
 
-static json_object *member(json_object *o, const char *name) {
-    json_object *value = NULL;
-    if (json_object_is_type(o, json_type_object)) json_object_object_get_ex(o, name, &value);
-    return value;
-}
-
-static const char *text_of(json_object *o, const char *name) {
-    json_object *value = member(o, name);
-    return value ? json_object_get_string(value) : NULL;
-}
-
-static size_t length_of(json_object *list) {
-    return list ? json_object_array_length(list) : 0;
-}
-
 /* ---- sources ----------------------------------------------------------------------------------------------------- */
 
 /* A file's path that is not absolute is meant from where the presets' file lies. */
@@ -68,14 +53,14 @@ static tt_status place_source(builder *b, const char *source, const char **out) 
 
 static tt_status read_model(builder *b, json_object *preset, const char *name,
                             tt_preset_model *out) {
-    return place_source(b, text_of(preset, name), &out->source);
+    return place_source(b, tt_json_text(preset, name, NULL), &out->source);
 }
 
 /* The list itself gets the absolute path: whoever reads it later does not know this file. */
 static tt_status place_loras(builder *b, json_object *loras) {
-    for (size_t i = 0; i < length_of(loras); i++) {
+    for (size_t i = 0; i < tt_json_length(loras); i++) {
         json_object *lora = json_object_array_get_idx(loras, i);
-        const char *source = text_of(lora, "source"), *placed;
+        const char *source = tt_json_text(lora, "source", NULL), *placed;
         TT_TRY(place_source(b, source, &placed));
         if (placed != source &&
             json_object_object_add(lora, "source", json_object_new_string(placed)) != 0)
@@ -85,12 +70,12 @@ static tt_status place_loras(builder *b, json_object *loras) {
 }
 
 static tt_status read_embeddings(builder *b, json_object *list, tt_preset *out) {
-    size_t n = length_of(list);
+    size_t n = tt_json_length(list);
     tt_preset_model *embeddings = tt_arena_alloc(&b->p->memory, (n + 1) * sizeof *embeddings);
     if (!embeddings) return tt_fail_nomem(b->err, "embeddings", n * sizeof *embeddings);
     for (size_t i = 0; i < n; i++) {
         json_object *one = json_object_array_get_idx(list, i);
-        embeddings[i].name = text_of(one, "name");
+        embeddings[i].name = tt_json_text(one, "name", NULL);
         TT_TRY(read_model(b, one, "source", &embeddings[i]));
     }
     out->embeddings = embeddings;
@@ -100,20 +85,12 @@ static tt_status read_embeddings(builder *b, json_object *list, tt_preset *out) 
 
 /* ---- one preset -------------------------------------------------------------------------------------------------- */
 
-static int64_t limit_of(json_object *limits, const char *name) {
-    json_object *value = member(limits, name);
-    return value ? json_object_get_int64(value) : 0;
-}
-
 static void read_limits(json_object *limits, tt_preset_limits *out) {
-    *out = (tt_preset_limits){.max_steps = (int)limit_of(limits, "max_steps"),
-                              .max_images = (int)limit_of(limits, "max_images"),
-                              .max_pixels = limit_of(limits, "max_pixels"),
-                              .max_loras = -1,
-                              .max_lora_scale = -1};
-    if (member(limits, "max_loras")) out->max_loras = (int)limit_of(limits, "max_loras");
-    if (member(limits, "max_lora_scale"))
-        out->max_lora_scale = json_object_get_double(member(limits, "max_lora_scale"));
+    *out = (tt_preset_limits){.max_steps = (int)tt_json_i64(limits, "max_steps", 0),
+                              .max_images = (int)tt_json_i64(limits, "max_images", 0),
+                              .max_pixels = tt_json_i64(limits, "max_pixels", 0),
+                              .max_loras = (int)tt_json_i64(limits, "max_loras", -1),
+                              .max_lora_scale = tt_json_double(limits, "max_lora_scale", -1)};
 }
 
 /* The defaults are judged as a job's own fields would be. */
@@ -147,17 +124,16 @@ static tt_status check_defaults(builder *b, const tt_preset *preset) {
 }
 
 static tt_status read_preset(builder *b, const char *name, json_object *tree, tt_preset *out) {
-    const char *description = text_of(tree, "description");
     out->name = name;
-    out->description = description ? description : "";
+    out->description = tt_json_text(tree, "description", "");
     TT_TRY(read_model(b, tree, "checkpoint", &out->checkpoint));
     TT_TRY(read_model(b, tree, "vae", &out->vae));
     TT_TRY(read_model(b, tree, "refiner", &out->refiner));
-    out->loras = member(tree, "loras");
+    out->loras = tt_json_value(tree, "loras");
     TT_TRY(place_loras(b, out->loras));
-    TT_TRY(read_embeddings(b, member(tree, "embeddings"), out));
-    out->defaults = member(tree, "defaults");
-    read_limits(member(tree, "limits"), &out->limits);
+    TT_TRY(read_embeddings(b, tt_json_value(tree, "embeddings"), out));
+    out->defaults = tt_json_value(tree, "defaults");
+    read_limits(tt_json_value(tree, "limits"), &out->limits);
     b->checker.path[0] = (tt_json_step){.name = "presets"};
     b->checker.path[1] = (tt_json_step){.name = name};
     b->checker.path[2] = (tt_json_step){.name = "defaults"};
@@ -197,14 +173,15 @@ static void check_default(builder *b) {
 
 static tt_status read_file(builder *b) {
     tt_presets *p = b->p;
-    json_object *policy = member(p->tree, "policy");
-    const char *loras = text_of(policy, "loras"), *fetch = text_of(policy, "fetch");
-    p->default_name = text_of(p->tree, "default");
+    json_object *policy = tt_json_value(p->tree, "policy");
+    const char *loras = tt_json_text(policy, "loras", NULL),
+               *fetch = tt_json_text(policy, "fetch", NULL);
+    p->default_name = tt_json_text(p->tree, "default", NULL);
     p->is_open = loras && strcmp(loras, "open") == 0;
     p->fetch = fetch && strcmp(fetch, "first_use") == 0 ? TT_FETCH_AT_FIRST_USE : TT_FETCH_AT_START;
-    p->sources = member(policy, "sources");
-    p->urls = member(policy, "urls");
-    TT_TRY(read_list(b, member(p->tree, "presets")));
+    p->sources = tt_json_value(policy, "sources");
+    p->urls = tt_json_value(policy, "urls");
+    TT_TRY(read_list(b, tt_json_value(p->tree, "presets")));
     check_default(b);
     if (!p->default_name && p->n == 1) p->default_name = p->list[0].name;
     return tt_problems_status(b->checker.problems, b->err);
@@ -330,7 +307,7 @@ tt_status tt_presets_find(const tt_presets *p, const char *name, const tt_preset
 /* ---- what requests may name themselves --------------------------------------------------------------------------- */
 
 static bool has_word(json_object *list, const char *word) {
-    for (size_t i = 0; i < length_of(list); i++)
+    for (size_t i = 0; i < tt_json_length(list); i++)
         if (strcmp(json_object_get_string(json_object_array_get_idx(list, i)), word) == 0)
             return true;
     return false;
@@ -343,7 +320,7 @@ static bool allows_source(const tt_presets *p, const char *source) {
 
 static bool allows_url(const tt_presets *p, const char *url) {
     if (!p->urls) return true;
-    for (size_t i = 0; i < length_of(p->urls); i++) {
+    for (size_t i = 0; i < tt_json_length(p->urls); i++) {
         const char *begin = json_object_get_string(json_object_array_get_idx(p->urls, i));
         if (strncmp(url, begin, strlen(begin)) == 0) return true;
     }

@@ -8,6 +8,7 @@
 #include "app/options.h"
 #include "app/presets.h"
 #include "app/show.h"
+#include "base/json.h"
 #include "base/limits.h"
 #include "base/nearest.h"
 #include "base/utf8.h"
@@ -379,7 +380,7 @@ static void check_names_once(tt__checker *c, json_object *list) {
 }
 
 static void check_list(tt__checker *c, const tt__shape *shape, json_object *value) {
-    size_t n = json_object_is_type(value, json_type_array) ? json_object_array_length(value) : 0;
+    size_t n = tt_json_length(value);
     if (!json_object_is_type(value, json_type_array)) {
         expected(c, value, "a list, [...]");
         return;

@@ -434,7 +434,7 @@ static size_t count_entries(const tt_setting *setting, tt_problems *problems) {
     char shown[TT_SHOWN_BYTES];
     if (!setting->value) return 0;
     bool is_list = json_object_is_type(setting->value, json_type_array);
-    size_t n = is_list ? json_object_array_length(setting->value) : 0;
+    size_t n = tt_json_length(setting->value);
     tt_show_json(shown, setting->value);
     if (!is_list)
         tt_problems_add(problems, "%s: expected a list, found %s", setting->spelling, shown);
@@ -448,8 +448,7 @@ tt_status tt__request_read_loras(const tt_settings *s, tt_app_request *out, tt_p
                                  tt_err *err) {
     const tt_setting *setting = &s->of[TT_OPT_LORAS];
     json_object *listed = s->preset ? s->preset->loras : NULL;
-    size_t n = count_entries(setting, problems),
-           n_listed = listed ? json_object_array_length(listed) : 0;
+    size_t n = count_entries(setting, problems), n_listed = tt_json_length(listed);
     if (n + n_listed == 0) return TT_OK;
     size_t size = (n + n_listed) * sizeof *out->loras;
     out->loras = tt_arena_alloc(&out->memory, size);

@@ -5,6 +5,7 @@
 
 #include "app/model_check.h"
 #include "app/worker_parts.h"
+#include "base/json.h"
 
 enum {
     KEY_CHECK_MS = 3000
@@ -131,12 +132,10 @@ static bool needs_key(const tt_app_worker *w, const char *source) {
 }
 
 static bool preset_needs_key(const tt_app_worker *w, const tt_preset *p) {
-    size_t n = p->loras ? json_object_array_length(p->loras) : 0;
     bool needs = false;
-    for (size_t i = 0; i < n; i++) {
-        json_object *lora = json_object_array_get_idx(p->loras, i), *source = NULL;
-        json_object_object_get_ex(lora, "source", &source);
-        needs = needs || needs_key(w, source ? json_object_get_string(source) : NULL);
+    for (size_t i = 0; i < tt_json_length(p->loras); i++) {
+        json_object *lora = json_object_array_get_idx(p->loras, i);
+        needs = needs || needs_key(w, tt_json_text(lora, "source", NULL));
     }
     for (int i = 0; i < p->n_embeddings; i++)
         needs = needs || needs_key(w, p->embeddings[i].source);

@@ -41,8 +41,10 @@ const char *tt_json_type_name(json_object *value) {
     return "something unknown";
 }
 
-static bool find(json_object *o, const char *name, json_object **value) {
-    return json_object_object_get_ex(o, name, value) && *value;
+json_object *tt_json_value(json_object *o, const char *name) {
+    json_object *value = NULL;
+    if (json_object_is_type(o, json_type_object)) json_object_object_get_ex(o, name, &value);
+    return value;
 }
 
 static tt_status wrong_type(const char *name, const char *expected, json_object *value,
@@ -59,8 +61,8 @@ static tt_status not_whole(const char *name, json_object *value, tt_err *err) {
 tt_status tt_json_get_i64(json_object *o, const char *name, int64_t *out, tt_err *err) {
     static const double MAX_EXACT =
         9007199254740992.0; /* 2^53: every whole double below is exact */
-    json_object *value;
-    if (!find(o, name, &value)) return TT_OK;
+    json_object *value = tt_json_value(o, name);
+    if (!value) return TT_OK;
     if (json_object_is_type(value, json_type_double)) { /* 24.0 is an integer to a person */
         double d = json_object_get_double(value);
         if (d != floor(d) || fabs(d) > MAX_EXACT) return not_whole(name, value, err);
@@ -76,8 +78,8 @@ tt_status tt_json_get_i64(json_object *o, const char *name, int64_t *out, tt_err
 }
 
 tt_status tt_json_get_double(json_object *o, const char *name, double *out, tt_err *err) {
-    json_object *value;
-    if (!find(o, name, &value)) return TT_OK;
+    json_object *value = tt_json_value(o, name);
+    if (!value) return TT_OK;
     if (!json_object_is_type(value, json_type_double) && !json_object_is_type(value, json_type_int))
         return wrong_type(name, "a number", value, err);
     *out = json_object_get_double(value);
@@ -85,8 +87,8 @@ tt_status tt_json_get_double(json_object *o, const char *name, double *out, tt_e
 }
 
 tt_status tt_json_get_bool(json_object *o, const char *name, bool *out, tt_err *err) {
-    json_object *value;
-    if (!find(o, name, &value)) return TT_OK;
+    json_object *value = tt_json_value(o, name);
+    if (!value) return TT_OK;
     if (!json_object_is_type(value, json_type_boolean))
         return wrong_type(name, "true or false", value, err);
     *out = json_object_get_boolean(value);
@@ -94,12 +96,39 @@ tt_status tt_json_get_bool(json_object *o, const char *name, bool *out, tt_err *
 }
 
 tt_status tt_json_get_string(json_object *o, const char *name, const char **out, tt_err *err) {
-    json_object *value;
-    if (!find(o, name, &value)) return TT_OK;
+    json_object *value = tt_json_value(o, name);
+    if (!value) return TT_OK;
     if (!json_object_is_type(value, json_type_string))
         return wrong_type(name, "a string", value, err);
     *out = json_object_get_string(value);
     return TT_OK;
+}
+
+const char *tt_json_text(json_object *o, const char *name, const char *otherwise) {
+    json_object *value = tt_json_value(o, name);
+    return json_object_is_type(value, json_type_string) ? json_object_get_string(value) : otherwise;
+}
+
+int64_t tt_json_i64(json_object *o, const char *name, int64_t otherwise) {
+    int64_t value = otherwise;
+    (void)tt_json_get_i64(o, name, &value, NULL);
+    return value;
+}
+
+double tt_json_double(json_object *o, const char *name, double otherwise) {
+    double value = otherwise;
+    (void)tt_json_get_double(o, name, &value, NULL);
+    return value;
+}
+
+bool tt_json_bool(json_object *o, const char *name, bool otherwise) {
+    json_object *value = tt_json_value(o, name);
+    return json_object_is_type(value, json_type_boolean) ? json_object_get_boolean(value)
+                                                         : otherwise;
+}
+
+size_t tt_json_length(json_object *list) {
+    return json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
 }
 
 tt_status tt_json_append_string(tt_buf *b, const char *text, size_t size, tt_err *err) {

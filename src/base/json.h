@@ -27,6 +27,15 @@ tt_status tt_json_get_bool(json_object *o, const char *name, bool *out, tt_err *
 /* The text is borrowed from `o`. */
 tt_status tt_json_get_string(json_object *o, const char *name, const char **out, tt_err *err);
 
+/* For trees whose form was checked before, and for members that may as well be missing: what is absent, null or of another
+ * type is `otherwise`. `o` may be NULL or no object; what is returned is borrowed from it. */
+json_object *tt_json_value(json_object *o, const char *name); /* NULL: absent or null */
+const char *tt_json_text(json_object *o, const char *name, const char *otherwise);
+int64_t tt_json_i64(json_object *o, const char *name, int64_t otherwise);
+double tt_json_double(json_object *o, const char *name, double otherwise);
+bool tt_json_bool(json_object *o, const char *name, bool otherwise);
+size_t tt_json_length(json_object *list); /* 0: no list */
+
 /* Appends `text` as a JSON string literal, quotes included. `text` must be valid UTF-8. */
 tt_status tt_json_append_string(tt_buf *b, const char *text, size_t size, tt_err *err);
 

@@ -7,6 +7,7 @@
 
 #include "app/presets.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "cmd/store_words.h"
 
 static const char DEFAULT_FILE[] = "tintype.json";
@@ -42,25 +43,6 @@ static int print_schema(void) {
 
 /* ---- what is there ----------------------------------------------------------------------------------------------- */
 
-static size_t count(json_object *list) {
-    return list ? json_object_array_length(list) : 0;
-}
-
-static const char *text_of(json_object *o, const char *name) {
-    json_object *value = NULL;
-    return json_object_object_get_ex(o, name, &value) ? json_object_get_string(value) : "";
-}
-
-static bool is_active(json_object *lora) {
-    json_object *value = NULL;
-    return !json_object_object_get_ex(lora, "active", &value) || json_object_get_boolean(value);
-}
-
-static double scale_of(json_object *lora) {
-    json_object *value = NULL;
-    return json_object_object_get_ex(lora, "scale", &value) ? json_object_get_double(value) : 1;
-}
-
 static void print_preset(const tt_presets *p, const tt_preset *preset) {
     const char *name = tt_presets_default(p);
     bool is_default = name && strcmp(name, preset->name) == 0;
@@ -69,10 +51,11 @@ static void print_preset(const tt_presets *p, const tt_preset *preset) {
     if (preset->checkpoint.source) printf("    checkpoint  %s\n", preset->checkpoint.source);
     if (preset->vae.source) printf("    vae         %s\n", preset->vae.source);
     if (preset->refiner.source) printf("    refiner     %s\n", preset->refiner.source);
-    for (size_t i = 0; i < count(preset->loras); i++) {
+    for (size_t i = 0; i < tt_json_length(preset->loras); i++) {
         json_object *lora = json_object_array_get_idx(preset->loras, i);
-        printf("    lora        %-24s %6.2f  %s%s\n", text_of(lora, "name"), scale_of(lora),
-               text_of(lora, "source"), is_active(lora) ? "" : "  (only when asked for)");
+        printf("    lora        %-24s %6.2f  %s%s\n", tt_json_text(lora, "name", ""),
+               tt_json_double(lora, "scale", 1), tt_json_text(lora, "source", ""),
+               tt_json_bool(lora, "active", true) ? "" : "  (only when asked for)");
     }
     for (int i = 0; i < preset->n_embeddings; i++)
         printf("    embedding   %-24s         %s\n", preset->embeddings[i].name,

@@ -74,20 +74,14 @@ static tt_status fail_403(const civitai *c, const char *text, const char *deadli
 /* The service's answers are JSON with "error" and sometimes "message". */
 static tt_status fail_answer(const civitai *c, const tt__answer *answer) {
     json_object *tree = NULL;
-    const char *text = "", *message = "", *deadline = "";
-    if (!answer->is_edge && !answer->is_page &&
-        tt_json_parse(answer->body.data ? answer->body.data : "", answer->body.size, &tree, NULL) ==
-            TT_OK &&
-        json_object_is_type(tree, json_type_object)) {
-        (void)tt_json_get_string(tree, "error", &text, NULL);
-        (void)tt_json_get_string(tree, "message", &message, NULL);
-        (void)tt_json_get_string(tree, "deadline", &deadline, NULL);
-    }
+    if (!answer->is_edge && !answer->is_page)
+        (void)tt_json_parse(answer->body.data ? answer->body.data : "", answer->body.size, &tree,
+                            NULL);
     tt_status status;
     if (answer->status == 401)
-        status = fail_401(c, message);
+        status = fail_401(c, tt_json_text(tree, "message", ""));
     else if (answer->status == 403 && !answer->is_edge)
-        status = fail_403(c, text, deadline);
+        status = fail_403(c, tt_json_text(tree, "error", ""), tt_json_text(tree, "deadline", ""));
     else if (answer->status == 410)
         status = tt_fetch_fail(c->error, TT_FETCH_GONE, "%s: archived by its creator (HTTP 410)",
                                c->what);
@@ -130,28 +124,6 @@ static tt_status ask_either(civitai *c, const char *path, int64_t id, tt__answer
     return ask_json(c, path, id, answer, tree);
 }
 
-static const char *text_of(json_object *o, const char *name) {
-    const char *text = "";
-    (void)tt_json_get_string(o, name, &text, NULL);
-    return text;
-}
-
-static int64_t number_of(json_object *o, const char *name) {
-    int64_t n = 0;
-    (void)tt_json_get_i64(o, name, &n, NULL);
-    return n;
-}
-
-static json_object *member(json_object *o, const char *name) {
-    json_object *value = NULL;
-    if (json_object_is_type(o, json_type_object)) json_object_object_get_ex(o, name, &value);
-    return value;
-}
-
-static size_t length_of(json_object *list) {
-    return json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
-}
-
 /* ---- which file -------------------------------------------------------------------------------------------------- */
 
 static bool ends_with(const char *text, const char *end) {
@@ -160,8 +132,8 @@ static bool ends_with(const char *text, const char *end) {
 }
 
 static bool is_readable(json_object *file) {
-    const char *format = text_of(member(file, "metadata"), "format");
-    return ends_with(text_of(file, "name"), ".safetensors") &&
+    const char *format = tt_json_text(tt_json_value(file, "metadata"), "format", "");
+    return ends_with(tt_json_text(file, "name", ""), ".safetensors") &&
            (!format[0] || strcmp(format, "SafeTensor") == 0);
 }
 
@@ -184,14 +156,15 @@ static int points(const char *value, const char *wanted, const char *usual, int 
 static int score_of(const civitai *c, json_object *file) {
     enum { BASE = 1000, PRIMARY = 1000, SIZE = 20, FP = 2 };
     char type[64], size[64], fp[64];
-    json_object *metadata = member(file, "metadata");
-    const char *is = text_of(file, "type");
+    json_object *metadata = tt_json_value(file, "metadata");
+    const char *is = tt_json_text(file, "type", "");
     if (!is_readable(file)) return -1;
     if (wish_of(c, "type", type)[0] && strcmp(type, is) != 0) return -1;
-    if (wish_of(c, "size", size)[0] && strcmp(text_of(metadata, "size"), size) != 0) return -1;
-    if (wish_of(c, "fp", fp)[0] && strcmp(text_of(metadata, "fp"), fp) != 0) return -1;
-    int score = BASE + points(text_of(metadata, "size"), size, "pruned", SIZE) +
-                points(text_of(metadata, "fp"), fp, "fp16", FP);
+    if (wish_of(c, "size", size)[0] && strcmp(tt_json_text(metadata, "size", ""), size) != 0)
+        return -1;
+    if (wish_of(c, "fp", fp)[0] && strcmp(tt_json_text(metadata, "fp", ""), fp) != 0) return -1;
+    int score = BASE + points(tt_json_text(metadata, "size", ""), size, "pruned", SIZE) +
+                points(tt_json_text(metadata, "fp", ""), fp, "fp16", FP);
     bool is_model = strcmp(is, "Model") == 0 || strcmp(is, "Pruned Model") == 0;
     return score + (is_model ? PRIMARY : 0);
 }
@@ -199,9 +172,9 @@ static int score_of(const civitai *c, json_object *file) {
 static json_object *best_of(const civitai *c, json_object *files) {
     json_object *best = NULL;
     int most = -1;
-    for (size_t i = 0; i < length_of(files); i++) {
+    for (size_t i = 0; i < tt_json_length(files); i++) {
         json_object *file = json_object_array_get_idx(files, i);
-        bool is_asked = c->file_id && number_of(file, "id") == c->file_id;
+        bool is_asked = c->file_id && tt_json_i64(file, "id", 0) == c->file_id;
         int score = c->file_id ? (is_asked ? 1 : -1) : score_of(c, file);
         if (score > most) {
             most = score;
@@ -212,7 +185,7 @@ static json_object *best_of(const civitai *c, json_object *files) {
 }
 
 static tt_status fail_choice(const civitai *c, json_object *version, json_object *files) {
-    if (strcmp(text_of(member(version, "model"), "mode"), "Archived") == 0)
+    if (strcmp(tt_json_text(tt_json_value(version, "model"), "mode", ""), "Archived") == 0)
         return tt_fetch_fail(c->error, TT_FETCH_GONE, "%s: archived by its creator", c->what);
     if (c->file_id)
         return tt_fetch_fail(c->error, TT_FETCH_GONE, "%s: the version has no file %lld", c->what,
@@ -224,7 +197,7 @@ static tt_status fail_choice(const civitai *c, json_object *version, json_object
     return tt_fetch_fail(
         c->error, TT_FETCH_CONTENT,
         "%s: none of its %zu files is a safetensors file (pickles are not read here)", c->what,
-        length_of(files));
+        tt_json_length(files));
 }
 
 /* ---- what is promised -------------------------------------------------------------------------------------------- */
@@ -255,12 +228,13 @@ static void set_kind(tt_source_file *out, const char *model_type, const char *fi
 static void set_names(civitai *c, json_object *version) {
     tt_source_file *out = c->out;
     char name[2 * TT_MODEL_NAME_BYTES];
-    const char *model = text_of(member(version, "model"), "name");
-    snprintf(name, sizeof name, "%s%s%s", model, model[0] ? " " : "", text_of(version, "name"));
+    const char *model = tt_json_text(tt_json_value(version, "model"), "name", "");
+    snprintf(name, sizeof name, "%s%s%s", model, model[0] ? " " : "",
+             tt_json_text(version, "name", ""));
     tt__name_of(name, out->name);
-    tt__name_of(text_of(version, "name"), out->version);
+    tt__name_of(tt_json_text(version, "name", ""), out->version);
     char base[TT_MODEL_NAME_BYTES];
-    tt__name_of(text_of(version, "baseModel"), base);
+    tt__name_of(tt_json_text(version, "baseModel", ""), base);
     snprintf(out->base_model, sizeof out->base_model, "%.*s", (int)sizeof out->base_model - 1,
              base);
     snprintf(out->resolved, sizeof out->resolved, "civitai:%lld+%lld", (long long)c->version_id,
@@ -269,30 +243,29 @@ static void set_names(civitai *c, json_object *version) {
 
 static void set_promises(tt_source_file *out, json_object *file) {
     enum { KB = 1024 };
-    double kb = 0;
-    const char *hash = text_of(member(file, "hashes"), "SHA256");
+    double kb = tt_json_double(file, "sizeKB", 0);
+    const char *hash = tt_json_text(tt_json_value(file, "hashes"), "SHA256", "");
     if (!tt_digest_parse(hash, strlen(hash), out->digest)) out->digest[0] = '\0';
-    (void)tt_json_get_double(file, "sizeKB", &kb, NULL);
     if (kb > 0 && kb < (double)INT64_MAX / KB) out->size = (uint64_t)llround(kb * KB);
     out->size_is_exact = false;
 }
 
 static tt_status check_scans(const civitai *c, json_object *file) {
-    if (strcmp(text_of(file, "pickleScanResult"), "Danger") != 0 &&
-        strcmp(text_of(file, "virusScanResult"), "Danger") != 0)
+    if (strcmp(tt_json_text(file, "pickleScanResult", ""), "Danger") != 0 &&
+        strcmp(tt_json_text(file, "virusScanResult", ""), "Danger") != 0)
         return TT_OK;
     return tt_fetch_fail(c->error, TT_FETCH_FORBIDDEN,
                          "%s: CivitAI's scan calls the file dangerous", c->what);
 }
 
 static tt_status check_use(const civitai *c, json_object *version) {
-    const char *usage = text_of(version, "usageControl");
+    const char *usage = tt_json_text(version, "usageControl", "");
     if (!usage[0] || strcmp(usage, "Download") == 0) return TT_OK;
     return fail_401(c, "disabled downloads");
 }
 
 static tt_status take_file(civitai *c, json_object *version) {
-    json_object *files = member(version, "files"), *file = best_of(c, files);
+    json_object *files = tt_json_value(version, "files"), *file = best_of(c, files);
     TT_TRY(check_use(c, version));
     if (!file) return fail_choice(c, version, files);
     if (!is_readable(file))
@@ -300,10 +273,11 @@ static tt_status take_file(civitai *c, json_object *version) {
                              "%s: file %lld is no safetensors file (pickles are not read here)",
                              c->what, (long long)c->file_id);
     TT_TRY(check_scans(c, file));
-    c->file_id = number_of(file, "id");
+    c->file_id = tt_json_i64(file, "id", 0);
     set_promises(c->out, file);
     set_names(c, version);
-    set_kind(c->out, text_of(member(version, "model"), "type"), text_of(file, "type"));
+    set_kind(c->out, tt_json_text(tt_json_value(version, "model"), "type", ""),
+             tt_json_text(file, "type", ""));
     return TT_OK;
 }
 
@@ -320,9 +294,9 @@ static tt_status find_version(civitai *c, tt__answer *answer) {
     json_object *model;
     if (c->version_id) return TT_OK;
     TT_TRY(ask_either(c, "models", c->reference->model_id, answer, &model));
-    json_object *versions = member(model, "modelVersions");
-    if (length_of(versions) > 0)
-        c->version_id = number_of(json_object_array_get_idx(versions, 0), "id");
+    json_object *versions = tt_json_value(model, "modelVersions");
+    if (tt_json_length(versions) > 0)
+        c->version_id = tt_json_i64(json_object_array_get_idx(versions, 0), "id", 0);
     json_object_put(model);
     if (c->version_id > 0) return TT_OK;
     return tt_fetch_fail(c->error, TT_FETCH_GONE, "%s: the model has no published version",

@@ -240,6 +240,32 @@ static void a_wrong_type_names_member_expected_and_found(void **state) {
     json_object_put(o);
 }
 
+static void what_is_not_there_as_meant_is_otherwise(void **state) {
+    static const char *const names[] = {"absent", "null", "object"};
+    (void)state;
+    json_object *o = parsed("{\"null\":null,\"object\":{\"n\":24},\"list\":[1,2],\"text\":\"t\","
+                            "\"half\":4.5,\"off\":false}");
+    json_object *nowhere[] = {o, tt_json_value(o, "list"), NULL};
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < 3; k++) {
+            assert_string_equal(tt_json_text(nowhere[k], names[i], "none"), "none");
+            assert_true(tt_json_i64(nowhere[k], names[i], 7) == 7);
+            assert_true(tt_json_double(nowhere[k], names[i], 0.5) == 0.5);
+            assert_true(tt_json_bool(nowhere[k], names[i], true));
+        }
+    assert_null(tt_json_value(NULL, "n"));
+    assert_null(tt_json_value(o, "null"));
+    assert_true(tt_json_i64(tt_json_value(o, "object"), "n", 7) == 24);
+    assert_string_equal(tt_json_text(o, "text", NULL), "t");
+    assert_true(tt_json_double(o, "half", 0) == 4.5);
+    assert_true(tt_json_i64(o, "half", 7) == 7);
+    assert_false(tt_json_bool(o, "off", true));
+    assert_int_equal(tt_json_length(tt_json_value(o, "list")), 2);
+    assert_int_equal(tt_json_length(o), 0);
+    assert_int_equal(tt_json_length(NULL), 0);
+    json_object_put(o);
+}
+
 static void every_string_survives_a_round_trip(void **state) {
     (void)state;
     char text[200];
@@ -306,6 +332,7 @@ int main(void) {
         cmocka_unit_test(decimal_numbers_are_written_back_as_they_came),
         cmocka_unit_test(absent_and_null_members_keep_the_default),
         cmocka_unit_test(a_wrong_type_names_member_expected_and_found),
+        cmocka_unit_test(what_is_not_there_as_meant_is_otherwise),
         cmocka_unit_test(every_string_survives_a_round_trip),
         cmocka_unit_test(every_failed_allocation_is_reported),
         cmocka_unit_test(errors_in_a_file_name_the_file),
