@@ -30,7 +30,8 @@ static const struct {
     {CURLE_WEIRD_SERVER_REPLY, TT_E_FORMAT, "the answer is not HTTP"},
     {CURLE_BAD_CONTENT_ENCODING, TT_E_FORMAT, "the answer's compression is broken"},
     {HEADERS_TOO_LARGE, TT_E_FORMAT, "the answer's headers are too large"},
-    {CURLE_OUT_OF_MEMORY, TT_E_NOMEM, "out of memory in the HTTP client"},
+    {CURLE_OUT_OF_MEMORY, TT_E_NOMEM,
+     "out of memory in the HTTP client, or a header line without end"},
 };
 
 static void fail_connect(const tt_http_transfer *t, tt_err *err) {

@@ -318,23 +318,35 @@ bool tt__may_tell(const tt_source_services *services, const char *url, const cha
     return false;
 }
 
+/* The first address is the caller's own, the others are where servers sent us. */
+static tt_status refuse_hop(int n_hops, const char *to, const char *why, tt_fetch_error *error) {
+    if (n_hops > 0)
+        return tt_fetch_fail(error, TT_FETCH_REFUSED, "a redirect to %s is not followed: %s", to,
+                             why);
+    return tt_fetch_fail(error, TT_FETCH_REFUSED,
+                         "%s is not asked: %s (set TINTYPE_ALLOW_PRIVATE=1 if it should be)", to,
+                         why);
+}
+
 tt_status tt__check_hop(const tt_source_services *services, const char *url, int n_hops,
                         tt_fetch_error *error) {
     tt__url u;
+    char to[sizeof u.host + 32];
     if (n_hops > TT_SOURCE_MAX_HOPS)
         return tt_fetch_fail(error, TT_FETCH_REFUSED, "more than %d redirects, expected a file",
                              TT_SOURCE_MAX_HOPS);
     if (!read_url(url, &u))
-        return tt_fetch_fail(error, TT_FETCH_REFUSED,
-                             "a redirect to something that is no https URL is not followed");
-    if (!u.is_https && !services->allow_private)
-        return tt_fetch_fail(error, TT_FETCH_REFUSED,
-                             "a redirect to http://%s is not followed: only https is", u.host);
-    if (u.port && !services->allow_private)
-        return tt_fetch_fail(error, TT_FETCH_REFUSED,
-                             "a redirect to port %d of %s is not followed: only 443 is", u.port,
-                             u.host);
-    return TT_OK;
+        return tt_fetch_fail(error, TT_FETCH_REFUSED, "%s that is no https URL is not %s",
+                             n_hops > 0 ? "a redirect to something" : "an address",
+                             n_hops > 0 ? "followed" : "asked");
+    if (services->allow_private) return TT_OK;
+    if (!u.is_https) {
+        snprintf(to, sizeof to, "http://%s", u.host);
+        return refuse_hop(n_hops, to, "only https is", error);
+    }
+    if (!u.port) return TT_OK;
+    snprintf(to, sizeof to, "port %d of %s", u.port, u.host);
+    return refuse_hop(n_hops, to, "only 443 is", error);
 }
 
 void tt__name_of(const char *text, char out[TT_MODEL_NAME_BYTES]) {

@@ -27,6 +27,16 @@ static resolve_fn resolver_of(tt_reference_type type) {
     return NULL;
 }
 
+/* Whatever failed, on the way to an answer or in it, is told of a model. */
+static void name_the_model(const char *identity, tt_fetch_error *error) {
+    char why[TT_ERR_MESSAGE_BYTES];
+    int64_t retry_after_ms = error->retry_after_ms;
+    if (strncmp(error->err.message, identity, strlen(identity)) == 0) return;
+    snprintf(why, sizeof why, "%s", error->err.message);
+    (void)tt_fetch_fail(error, error->class_, "%.300s: %s", identity, why);
+    error->retry_after_ms = retry_after_ms;
+}
+
 tt_status tt_source_resolve(const tt_source_services *services, const tt_reference *reference,
                             int64_t deadline_ms, tt_source_file *out, tt_fetch_error *error) {
     tt__ask_state ask;
@@ -39,6 +49,7 @@ tt_status tt_source_resolve(const tt_source_services *services, const tt_referen
     tt_status status = resolve(&ask, reference, out, error);
     tt__ask_end(&ask);
     if (status != TT_OK) *out = (tt_source_file){.url = ""};
+    if (status != TT_OK) name_the_model(reference->identity, error);
     return status;
 }
 

@@ -190,10 +190,11 @@ static void take_promises(const hub *h, const tt__answer *answer) {
     const char *slash = strrchr(h->path, '/');
     if (out->resolved[0]) return; /* the first answer is the hub's own */
     take_digest(answer->linked_etag[0] ? answer->linked_etag : answer->etag, out);
-    out->size = answer->linked_size[0] ? strtoull(answer->linked_size, NULL, 10)
-                : answer->status == 200 && answer->content_length > 0
-                    ? (uint64_t)answer->content_length
-                    : 0;
+    tt__span linked = tt__span_of(answer->linked_size, strlen(answer->linked_size));
+    int64_t size = 0;
+    if (!tt__span_number(linked, INT64_MAX, &size) && !linked.n && answer->status == 200)
+        size = answer->content_length;
+    out->size = size > 0 ? (uint64_t)size : 0;
     out->size_is_exact = out->size > 0;
     tt__name_of(slash ? slash + 1 : h->path, out->name);
     tt__name_of(answer->commit, out->version);

@@ -36,19 +36,17 @@ tt_status tt__resolve_url(tt__ask_state *a, const tt_reference *r, tt_source_fil
         const tt__question q = {
             .method = "GET", .url = out->url, .whom = "the server", .first_byte = true};
         status = tt__ask(a, &q, &answer, error);
-        if (status != TT_OK || answer.status < 300 || answer.status >= 400) break;
+        bool leads_on = answer.status >= 300 && answer.status < 400 && answer.location[0];
+        if (status != TT_OK || !leads_on) break;
         status = tt__check_hop(a->services, answer.location, n, error);
         snprintf(out->url, sizeof out->url, "%s", answer.location);
         out->is_signed = true;
     }
-    if (status != TT_OK) {
-        char why[TT_ERR_MESSAGE_BYTES];
-        snprintf(why, sizeof why, "%s", error->err.message);
-        status = tt_fetch_fail(error, error->class_, "%s: %s", r->identity, why);
-    } else if ((answer.status != 200 && answer.status != 206) || answer.is_page)
-        status = fail_answer(&answer, "the server", r->identity, error);
-    else
+    bool is_good = (answer.status == 200 || answer.status == 206) && !answer.is_page;
+    if (status == TT_OK && is_good)
         tt__take_promises(&answer, out);
+    else if (status == TT_OK)
+        status = fail_answer(&answer, "the server", r->identity, error);
     tt__answer_release(&answer);
     return status;
 }

@@ -244,11 +244,43 @@ static void the_guard_refuses_private_addresses(void **state) {
     expect_failure("https://[::1]/a", TT_FETCH_REFUSED, "TINTYPE_ALLOW_PRIVATE=1");
     expect_failure("https://169.254.169.254/latest", TT_FETCH_REFUSED, "TINTYPE_ALLOW_PRIVATE=1");
     expect_failure("https://2130706433/a", TT_FETCH_REFUSED, "TINTYPE_ALLOW_PRIVATE=1");
-    expect_failure("http://example.org/a", TT_FETCH_REFUSED, "only https is");
-    expect_failure("https://example.org:8443/a", TT_FETCH_REFUSED, "port 8443");
+    expect_failure("http://example.org/a", TT_FETCH_REFUSED,
+                   "http://example.org is not asked: only https is (set TINTYPE_ALLOW_PRIVATE=1");
+    expect_failure(
+        "https://example.org:8443/a", TT_FETCH_REFUSED,
+        "port 8443 of example.org is not asked: only 443 is (set TINTYPE_ALLOW_PRIVATE=1");
+}
+
+/* 304 and 300 without a Location are no redirects. */
+static void an_answer_that_leads_nowhere_is_no_redirect(void **state) {
+    (void)state;
+    char url[512];
+    snprintf(url, sizeof url, "%s/a.safetensors", fake_models_url("elsewhere"));
+    fake_models_faults(
+        "{\"kind\": \"status\", \"times\": null, \"match\": {\"host\": \"elsewhere\"}, "
+        "\"params\": {\"status\": 304}}");
+    expect_failure(url, TT_FETCH_CONTENT, "answered HTTP 304");
+}
+
+static void what_ends_the_asking_names_the_model(void **state) {
+    (void)state;
+    fake_models_faults("{\"kind\": \"reset\", \"times\": null, \"match\": {\"host\": \"civitai\"}, "
+                       "\"params\": {\"at\": 0}}");
+    expect_failure("civitai:202", TT_FETCH_NETWORK, "civitai:202: CivitAI: ");
 }
 
 /* ---- Hugging Face ------------------------------------------------------------------------------------------------- */
+
+static void a_size_that_is_no_number_is_no_promise(void **state) {
+    (void)state;
+    fake_models_faults(
+        "{\"kind\": \"status\", \"times\": null, \"match\": {\"host\": \"huggingface\"}, "
+        "\"params\": {\"status\": 200, "
+        "\"headers\": [[\"X-Linked-Size\", \"-5\"], [\"X-Repo-Commit\", \"0123\"]]}}");
+    expect_found("hf://tintype/tiny/loras/old-photo.safetensors");
+    assert_int_equal(file.size, 0);
+    assert_false(file.size_is_exact);
+}
 
 static void a_large_file_leads_to_the_signed_store(void **state) {
     (void)state;
@@ -393,6 +425,9 @@ int main(void) {
         TEST(redirects_that_lead_astray_are_refused),
         TEST(keys_stay_with_the_site),
         TEST(the_guard_refuses_private_addresses),
+        TEST(an_answer_that_leads_nowhere_is_no_redirect),
+        TEST(what_ends_the_asking_names_the_model),
+        TEST(a_size_that_is_no_number_is_no_promise),
         TEST(a_large_file_leads_to_the_signed_store),
         TEST(a_repository_with_one_model_needs_no_path),
         TEST(hubs_refusals_are_told),
