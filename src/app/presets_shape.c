@@ -200,6 +200,11 @@ static void write_path(const tt__checker *c, char *out, size_t size) {
 void tt__checker_say(const tt__checker *c, bool of_name, const char *format, ...) {
     char sentence[TT_ERR_MESSAGE_BYTES], path[512];
     va_list args;
+    if (c->problems->count >=
+        TT_MAX_PROBLEMS) { /* counted, and a place in the text not looked for */
+        c->problems->count++;
+        return;
+    }
     va_start(args, format);
     vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
@@ -322,11 +327,11 @@ static void check_fields(tt__checker *c, const tt__shape *fields, json_object *v
 static void check_map(tt__checker *c, const tt__shape *shape, json_object *value) {
     struct json_object_iterator at = json_object_iter_begin(value),
                                 end = json_object_iter_end(value);
-    if (json_object_object_length(value) > shape->max_items ||
-        json_object_object_length(value) == 0)
-        tt__checker_say(c, false, "expected 1 to %d presets, found %d", shape->max_items,
-                        json_object_object_length(value));
-    for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at)) {
+    int n = json_object_object_length(value);
+    if (n > shape->max_items || n == 0)
+        tt__checker_say(c, false, "expected 1 to %d presets, found %d", shape->max_items, n);
+    for (int i = 0; i < shape->max_items && !json_object_iter_equal(&at, &end);
+         i++, json_object_iter_next(&at)) {
         const char *name = json_object_iter_peek_name(&at);
         json_object *member = json_object_iter_peek_value(&at);
         c->path[c->depth++] = (tt_json_step){.name = name};
@@ -354,8 +359,8 @@ static void check_item(tt__checker *c, const tt__shape *shape, json_object *item
         expected(c, item, "a URL's beginning such as \"https://example.org/loras/\"");
 }
 
-static void check_names_once(tt__checker *c, json_object *list) {
-    for (size_t i = 0; i < json_object_array_length(list); i++) {
+static void check_names_once(tt__checker *c, json_object *list, size_t n) {
+    for (size_t i = 0; i < n; i++) {
         json_object *name = NULL, *other = NULL;
         json_object *item = json_object_array_get_idx(list, i);
         if (!json_object_is_type(item, json_type_object) ||
@@ -385,14 +390,16 @@ static void check_list(tt__checker *c, const tt__shape *shape, json_object *valu
         expected(c, value, "a list, [...]");
         return;
     }
-    if (n > (size_t)shape->max_items)
+    if (n > (size_t)shape->max_items) {
         tt__checker_say(c, false, "expected at most %d, found %zu", shape->max_items, n);
+        n = (size_t)shape->max_items;
+    }
     for (size_t i = 0; i < n; i++) {
         c->path[c->depth++] = (tt_json_step){.index = i};
         check_item(c, shape, json_object_array_get_idx(value, i));
         c->depth--;
     }
-    if (shape->fields) check_names_once(c, value);
+    if (shape->fields) check_names_once(c, value, n);
 }
 
 static void check_numbers(tt__checker *c, json_object *value) {

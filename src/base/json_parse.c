@@ -187,6 +187,9 @@ static tt_status parse_value(parser *p, json_object **out) {
     return parse_word(p, out);
 }
 
+/* RFC 8259 8.1: it must not be written; some editors do. */
+static const char BYTE_ORDER_MARK[] = "\xef\xbb\xbf";
+
 static tt_status read_text(const char *text, size_t size, size_t max_bytes, bool is_check,
                            json_object **out, tt_err *err) {
     *out = NULL;
@@ -198,6 +201,9 @@ static tt_status read_text(const char *text, size_t size, size_t max_bytes, bool
     size_t bad_at;
     if (!tt_utf8_is_valid(text, size, &bad_at))
         return tt__json_fail_at(&p.lex, bad_at, "not valid UTF-8");
+    if (size >= sizeof BYTE_ORDER_MARK - 1 &&
+        memcmp(text, BYTE_ORDER_MARK, sizeof BYTE_ORDER_MARK - 1) == 0)
+        return tt__json_fail_at(&p.lex, 0, "a byte order mark, expected UTF-8 without one");
     tt__json_skip_space(&p.lex);
     tt_status status = parse_value(&p, out);
     tt__json_skip_space(&p.lex);

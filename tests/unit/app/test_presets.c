@@ -200,6 +200,27 @@ static void all_mistakes_are_told_at_once(void **state) {
     assert_int_equal(problems.count, 6);
 }
 
+/* The place of a mistake is looked for in the whole text: for thousands of them that would take minutes. */
+static void more_than_there_may_be_is_told_once(void **state) {
+    (void)state;
+    enum { N = 300, MOST = 256, LORAS = 5000, LORAS_MOST = 64 };
+    tt_buf text;
+    tt_buf_init(&text, 1 << 20);
+    tt_buf_puts(&text, "{\"presets\": {", NULL);
+    for (int i = 0; i < N; i++)
+        tt_buf_printf(&text, NULL, "%s\"p%d\": {\"x\": 1}", i ? ", " : "", i);
+    tt_buf_puts(&text, "}}", NULL);
+    assert_int_equal(parse(text.data), TT_E_INVALID);
+    assert_int_equal(problems.count, 1 + MOST);
+    text.size = 0;
+    tt_buf_puts(&text, "{\"presets\": {\"a\": {\"loras\": [", NULL);
+    for (int i = 0; i < LORAS; i++) tt_buf_printf(&text, NULL, "%s{}", i ? ", " : "");
+    tt_buf_puts(&text, "]}}}", NULL);
+    assert_int_equal(parse(text.data), TT_E_INVALID);
+    assert_int_equal(problems.count, 1 + 2 * LORAS_MOST);
+    tt_buf_release(&text);
+}
+
 /* ---- requests ----------------------------------------------------------------------------------------------------- */
 
 static tt_app_request request;
@@ -378,6 +399,7 @@ int main(void) {
         TEST(an_unknown_preset_is_told_with_the_nearest),
         TEST(each_mistake_is_told_with_its_place),
         TEST(all_mistakes_are_told_at_once),
+        TEST(more_than_there_may_be_is_told_once),
         TEST(a_presets_defaults_stand_behind_the_jobs_fields),
         TEST(its_loras_come_first_and_are_changed_by_name),
         TEST(its_limits_are_kept),

@@ -113,6 +113,16 @@ static void the_message_has_line_and_column(void **state) {
     assert_string_equal(err.message, "invalid JSON at line 3, column 11: expected a value");
 }
 
+static void a_byte_order_mark_is_named(void **state) {
+    (void)state;
+    json_object *o;
+    tt_err err;
+    assert_int_equal(tt_json_parse("\xef\xbb\xbf{}", 5, &o, &err), TT_E_FORMAT);
+    assert_string_equal(
+        err.message,
+        "invalid JSON at line 1, column 1: a byte order mark, expected UTF-8 without one");
+}
+
 static void a_nul_inside_the_text_is_refused(void **state) {
     (void)state;
     json_object *o;
@@ -324,6 +334,7 @@ int main(void) {
         cmocka_unit_test(valid_texts_are_accepted),
         cmocka_unit_test(invalid_texts_are_refused_where_they_break),
         cmocka_unit_test(the_message_has_line_and_column),
+        cmocka_unit_test(a_byte_order_mark_is_named),
         cmocka_unit_test(a_nul_inside_the_text_is_refused),
         cmocka_unit_test(every_cut_of_a_text_is_refused),
         cmocka_unit_test(nesting_is_limited),
