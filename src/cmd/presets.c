@@ -8,6 +8,7 @@
 #include "app/presets.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "cmd/store_text.h"
 #include "cmd/store_words.h"
 
 static const char DEFAULT_FILE[] = "tintype.json";
@@ -43,37 +44,85 @@ static int print_schema(void) {
 
 /* ---- what is there ----------------------------------------------------------------------------------------------- */
 
+/* A URL may be signed or hold a key: it is shown as the store knows it, without. The rest is as it is written. */
+static const char *shown(const char *source, char out[TT_REFERENCE_BYTES]) {
+    tt_reference r;
+    bool may_hold_a_key = strchr(source, '?') && tt_reference_parse(source, &r, NULL) == TT_OK &&
+                          r.type != TT_REF_PATH;
+    tt__clean(out, TT_REFERENCE_BYTES, may_hold_a_key ? r.identity : source);
+    return out;
+}
+
+static void print_source(const char *what, const char *source) {
+    char text[TT_REFERENCE_BYTES];
+    if (source) printf("    %-11s %s\n", what, shown(source, text));
+}
+
 static void print_preset(const tt_presets *p, const tt_preset *preset) {
     const char *name = tt_presets_default(p);
     bool is_default = name && strcmp(name, preset->name) == 0;
-    printf("%s%s%s%s\n", preset->name, is_default ? " (default)" : "",
-           preset->description[0] ? ": " : "", preset->description);
-    if (preset->checkpoint.source) printf("    checkpoint  %s\n", preset->checkpoint.source);
-    if (preset->vae.source) printf("    vae         %s\n", preset->vae.source);
-    if (preset->refiner.source) printf("    refiner     %s\n", preset->refiner.source);
+    char text[TT_REFERENCE_BYTES], called[TT_MODEL_NAME_BYTES];
+    tt__clean(called, sizeof called, preset->name);
+    tt__clean(text, sizeof text, preset->description);
+    printf("%s%s%s%s\n", called, is_default ? " (default)" : "", text[0] ? ": " : "", text);
+    print_source("checkpoint", preset->checkpoint.source);
+    print_source("vae", preset->vae.source);
+    print_source("refiner", preset->refiner.source);
     for (size_t i = 0; i < tt_json_length(preset->loras); i++) {
         json_object *lora = json_object_array_get_idx(preset->loras, i);
-        printf("    lora        %-24s %6.2f  %s%s\n", tt_json_text(lora, "name", ""),
-               tt_json_double(lora, "scale", 1), tt_json_text(lora, "source", ""),
+        tt__clean(called, sizeof called, tt_json_text(lora, "name", ""));
+        printf("    lora        %-24s %6.2f  %s%s\n", called, tt_json_double(lora, "scale", 1),
+               shown(tt_json_text(lora, "source", ""), text),
                tt_json_bool(lora, "active", true) ? "" : "  (only when asked for)");
     }
-    for (int i = 0; i < preset->n_embeddings; i++)
-        printf("    embedding   %-24s         %s\n", preset->embeddings[i].name,
-               preset->embeddings[i].source);
+    for (int i = 0; i < preset->n_embeddings; i++) {
+        tt__clean(called, sizeof called, preset->embeddings[i].name);
+        printf("    embedding   %-24s         %s\n", called,
+               shown(preset->embeddings[i].source, text));
+    }
     if (preset->defaults)
         printf("    defaults    %s\n",
                json_object_to_json_string_ext(
                    preset->defaults, JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
+static void put_source(json_object *o, const char *name, const char *source) {
+    char text[TT_REFERENCE_BYTES];
+    if (source) tt__put_text(o, name, shown(source, text));
+}
+
+/* As they are written, but for what a source must not show. */
+static json_object *json_of_loras(json_object *loras) {
+    json_object *list = json_object_new_array();
+    for (size_t i = 0; i < tt_json_length(loras); i++) {
+        json_object *copy = NULL, *lora = json_object_array_get_idx(loras, i);
+        if (json_object_deep_copy(lora, &copy, NULL) != 0) continue;
+        put_source(copy, "source", tt_json_text(lora, "source", NULL));
+        json_object_array_add(list, copy);
+    }
+    return list;
+}
+
+static json_object *json_of_embeddings(const tt_preset *preset) {
+    json_object *list = json_object_new_array();
+    for (int i = 0; i < preset->n_embeddings; i++) {
+        json_object *one = json_object_new_object();
+        tt__put_text(one, "name", preset->embeddings[i].name);
+        put_source(one, "source", preset->embeddings[i].source);
+        json_object_array_add(list, one);
+    }
+    return list;
+}
+
 static json_object *json_of(const tt_preset *preset) {
     json_object *o = json_object_new_object();
     tt__put_text(o, "name", preset->name);
     tt__put_text(o, "description", preset->description);
-    if (preset->checkpoint.source) tt__put_text(o, "checkpoint", preset->checkpoint.source);
-    if (preset->vae.source) tt__put_text(o, "vae", preset->vae.source);
-    if (preset->refiner.source) tt__put_text(o, "refiner", preset->refiner.source);
-    if (preset->loras) tt__put_object(o, "loras", json_object_get(preset->loras));
+    put_source(o, "checkpoint", preset->checkpoint.source);
+    put_source(o, "vae", preset->vae.source);
+    put_source(o, "refiner", preset->refiner.source);
+    if (preset->loras) tt__put_object(o, "loras", json_of_loras(preset->loras));
+    if (preset->n_embeddings) tt__put_object(o, "embeddings", json_of_embeddings(preset));
     if (preset->defaults) tt__put_object(o, "defaults", json_object_get(preset->defaults));
     return o;
 }

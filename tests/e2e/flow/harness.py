@@ -107,8 +107,11 @@ class Flow:
         (self.folder / name).write_text(json.dumps(tree))
 
     def run(self, *words, status=0):
-        """`tintype run`; its standard output."""
-        done = subprocess.run([str(PROGRAM), "run", *words], cwd=self.folder, env=self.environment, timeout=SECONDS,
+        return self.program("run", *words, status=status)
+
+    def program(self, *words, status=0):
+        """Its standard output."""
+        done = subprocess.run([str(PROGRAM), *words], cwd=self.folder, env=self.environment, timeout=SECONDS,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         self.stdout, self.stderr = done.stdout, done.stderr
         assert not any(words in done.stderr for words in COMPLAINTS), done.stderr

@@ -103,6 +103,20 @@ def a_file_with_mistakes_is_refused_with_all_of_them(flow):
 
 
 @case
+def the_list_of_presets_shows_no_key(flow):
+    flow.write("tintype.json", presets(
+        vae="https://example.org/v.safetensors?X-Amz-Signature=abcdef&token=hush", description="\x1b[31mred",
+        loras=[{"name": "film", "source": "https://civitai.com/api/download/models/179152?token=hush"}],
+        embeddings=[{"name": "bad", "source": "https://example.org/e.safetensors?sig=hush"}]))
+    for flag in ((), ("--json",)):
+        shown = flow.program("presets", *flag)
+        for secret in ("hush", "abcdef", "\x1b"):
+            assert secret not in shown, shown
+        for word in ("civitai:179152", "https://example.org/v.safetensors", "https://example.org/e.safetensors", "red"):
+            assert word in shown, shown
+
+
+@case
 def a_model_that_is_none_is_told_by_its_name(flow):
     sentence = flow.fails("--model", "civitai:601")
     check(sentence, "Broken v1.0 is not an SDXL model: none of its 1 tensors is where a UNet, VAE or text encoder would have it "
