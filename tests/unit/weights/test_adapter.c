@@ -102,72 +102,73 @@ static void refuses(st_writer *w, tt_status code, const char *sentence) {
 
 /* ---- names ------------------------------------------------------------------------------------------ */
 
+static const struct {
+    const char *key, *canonical;
+    int64_t out, in;
+} SPELLINGS[] = {
+    {TO_K, "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
+    {"lora_unet_down_blocks_1_attentions_0_" FLAT "attn2_to_k",
+     "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
+    {"unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k",
+     "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
+    {"down_blocks.1.attentions.0." BLOCK "attn2.to_k",
+     "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
+    {"diffusion_model.input_blocks.3.1." BLOCK "attn2.to_k",
+     "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
+    {"lycoris_down_blocks_1_attentions_0_" FLAT "attn2_to_k",
+     "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
+    {"base_model.model.down_blocks.1.attentions.0." BLOCK "attn2.to_k",
+     "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
+    {"unet.base_model.model.down_blocks.1.attentions.0." BLOCK "attn1.to_out.0",
+     "unet.down_blocks.1.attentions.0." BLOCK "attn1.to_out.0", 16, 16},
+    {"unet.down_blocks.1.attentions.0." BLOCK "attn1.processor.to_q",
+     "unet.down_blocks.1.attentions.0." BLOCK "attn1.to_q", 16, 16},
+    {"unet.down_blocks.1.attentions.0." BLOCK "attn1.processor.to_out",
+     "unet.down_blocks.1.attentions.0." BLOCK "attn1.to_out.0", 16, 16},
+    {"lora_unet_time_embed_0", "unet.time_embedding.linear_1", 32, 8},
+    {"lora_unet_time_embedding_linear_1", "unet.time_embedding.linear_1", 32, 8},
+    {"lora_unet_label_emb_0_0", "unet.add_embedding.linear_1", 32, 20},
+    {"lora_unet_input_blocks_0_0", "unet.conv_in", 8, 36},
+    {"lora_unet_out_2", "unet.conv_out", 4, 72},
+    {"lora_unet_input_blocks_2_0_op", "unet.down_blocks.0.downsamplers.0.conv", 8, 72},
+    {"lora_unet_input_blocks_3_0_in_layers_2", "unet.down_blocks.1.resnets.0.conv1", 16, 72},
+    {"lora_unet_input_blocks_3_0_skip_connection", "unet.down_blocks.1.resnets.0.conv_shortcut", 16,
+     8},
+    {"lora_unet_middle_block_1_proj_out", "unet.mid_block.attentions.0.proj_out", 16, 16},
+    {"lora_unet_middle_block_2_out_layers_3", "unet.mid_block.resnets.1.conv2", 16, 144},
+    {"lora_unet_output_blocks_1_2_conv", "unet.up_blocks.0.upsamplers.0.conv", 16, 144},
+    {"lora_te1_text_model_encoder_layers_0_self_attn_q_proj",
+     "te1.text_model.encoder.layers.0.self_attn.q_proj", 8, 8},
+    {"lora_te_text_model_encoder_layers_0_self_attn_q_proj",
+     "te1.text_model.encoder.layers.0.self_attn.q_proj", 8, 8},
+    {"text_encoder.text_model.encoder.layers.0.self_attn.to_q",
+     "te1.text_model.encoder.layers.0.self_attn.q_proj", 8, 8},
+    {"text_encoder.encoder.layers.0.self_attn.q_proj",
+     "te1.text_model.encoder.layers.0.self_attn.q_proj", 8, 8},
+    {"lora_te2_text_model_encoder_layers_0_self_attn_q_proj",
+     "te2.text_model.encoder.layers.0.self_attn.q_proj", 4, 12},
+    {"text_encoder_2.text_model.encoder.layers.0.self_attn.v_proj",
+     "te2.text_model.encoder.layers.0.self_attn.v_proj", 4, 12},
+    {"lora_te2_transformer_resblocks_0_attn_in_proj",
+     "te2.text_model.encoder.layers.0.self_attn.k_proj", 12, 12},
+    {"lora_te2_text_projection", "te2.text_projection", 6, 5},
+};
+
 static void every_spelling_finds_its_module(void **state) {
     (void)state;
-    static const struct {
-        const char *key, *canonical;
-        int64_t out, in;
-    } table[] = {
-        {TO_K, "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
-        {"lora_unet_down_blocks_1_attentions_0_" FLAT "attn2_to_k",
-         "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
-        {"unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k",
-         "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
-        {"down_blocks.1.attentions.0." BLOCK "attn2.to_k",
-         "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
-        {"diffusion_model.input_blocks.3.1." BLOCK "attn2.to_k",
-         "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
-        {"lycoris_down_blocks_1_attentions_0_" FLAT "attn2_to_k",
-         "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
-        {"base_model.model.down_blocks.1.attentions.0." BLOCK "attn2.to_k",
-         "unet.down_blocks.1.attentions.0." BLOCK "attn2.to_k", 16, 32},
-        {"unet.base_model.model.down_blocks.1.attentions.0." BLOCK "attn1.to_out.0",
-         "unet.down_blocks.1.attentions.0." BLOCK "attn1.to_out.0", 16, 16},
-        {"unet.down_blocks.1.attentions.0." BLOCK "attn1.processor.to_q",
-         "unet.down_blocks.1.attentions.0." BLOCK "attn1.to_q", 16, 16},
-        {"unet.down_blocks.1.attentions.0." BLOCK "attn1.processor.to_out",
-         "unet.down_blocks.1.attentions.0." BLOCK "attn1.to_out.0", 16, 16},
-        {"lora_unet_time_embed_0", "unet.time_embedding.linear_1", 32, 8},
-        {"lora_unet_time_embedding_linear_1", "unet.time_embedding.linear_1", 32, 8},
-        {"lora_unet_label_emb_0_0", "unet.add_embedding.linear_1", 32, 20},
-        {"lora_unet_input_blocks_0_0", "unet.conv_in", 8, 36},
-        {"lora_unet_out_2", "unet.conv_out", 4, 72},
-        {"lora_unet_input_blocks_2_0_op", "unet.down_blocks.0.downsamplers.0.conv", 8, 72},
-        {"lora_unet_input_blocks_3_0_in_layers_2", "unet.down_blocks.1.resnets.0.conv1", 16, 72},
-        {"lora_unet_input_blocks_3_0_skip_connection", "unet.down_blocks.1.resnets.0.conv_shortcut",
-         16, 8},
-        {"lora_unet_middle_block_1_proj_out", "unet.mid_block.attentions.0.proj_out", 16, 16},
-        {"lora_unet_middle_block_2_out_layers_3", "unet.mid_block.resnets.1.conv2", 16, 144},
-        {"lora_unet_output_blocks_1_2_conv", "unet.up_blocks.0.upsamplers.0.conv", 16, 144},
-        {"lora_te1_text_model_encoder_layers_0_self_attn_q_proj",
-         "te1.text_model.encoder.layers.0.self_attn.q_proj", 8, 8},
-        {"lora_te_text_model_encoder_layers_0_self_attn_q_proj",
-         "te1.text_model.encoder.layers.0.self_attn.q_proj", 8, 8},
-        {"text_encoder.text_model.encoder.layers.0.self_attn.to_q",
-         "te1.text_model.encoder.layers.0.self_attn.q_proj", 8, 8},
-        {"text_encoder.encoder.layers.0.self_attn.q_proj",
-         "te1.text_model.encoder.layers.0.self_attn.q_proj", 8, 8},
-        {"lora_te2_text_model_encoder_layers_0_self_attn_q_proj",
-         "te2.text_model.encoder.layers.0.self_attn.q_proj", 4, 12},
-        {"text_encoder_2.text_model.encoder.layers.0.self_attn.v_proj",
-         "te2.text_model.encoder.layers.0.self_attn.v_proj", 4, 12},
-        {"lora_te2_transformer_resblocks_0_attn_in_proj",
-         "te2.text_model.encoder.layers.0.self_attn.k_proj", 12, 12},
-        {"lora_te2_text_projection", "te2.text_projection", 6, 5},
-    };
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+    for (size_t i = 0; i < sizeof SPELLINGS / sizeof *SPELLINGS; i++) {
         st_writer w;
         char name[256];
         const tt_adapter_strength one = tt_adapter_strength_all(1),
                                   zero = tt_adapter_strength_all(0);
         st_begin(&w);
-        add_pair(&w, table[i].key, table[i].out, table[i].in, 2);
+        add_pair(&w, SPELLINGS[i].key, SPELLINGS[i].out, SPELLINGS[i].in, 2);
         st_save(&w, file);
         tt_adapter *a = opens();
-        snprintf(name, sizeof name, "%s.weight", table[i].canonical);
-        if (!tt_adapter_touches(a, name, &one)) fail_msg("%s is not %s", table[i].key, name);
+        snprintf(name, sizeof name, "%s.weight", SPELLINGS[i].canonical);
+        if (!tt_adapter_touches(a, name, &one)) fail_msg("%s is not %s", SPELLINGS[i].key, name);
         assert_false(tt_adapter_touches(a, name, &zero));
-        snprintf(name, sizeof name, "%s.bias", table[i].canonical);
+        snprintf(name, sizeof name, "%s.bias", SPELLINGS[i].canonical);
         assert_false(tt_adapter_touches(a, name, &one));
         assert_int_equal(tt_adapter_get_report(a)->n_unmatched, 0);
         tt_adapter_close(a);
