@@ -73,7 +73,8 @@ static void describe(const tt_store_model *model, tt_app_found *out) {
     snprintf(out->name, sizeof out->name, "%.*s",
              (int)(has_ending && !is_whole ? n - ENDING_BYTES : n), e->name);
     memcpy(out->digest, e->digest, sizeof out->digest);
-    snprintf(out->reference, sizeof out->reference, "%s", e->identity);
+    bool is_sure = e->digest[0] || !e->resolved[0]; /* else the commit says what it was */
+    snprintf(out->reference, sizeof out->reference, "%s", is_sure ? e->identity : e->resolved);
     out->lease = model->lease;
 }
 

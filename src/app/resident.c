@@ -44,6 +44,19 @@ static bool is_here(const char *text) {
     return text[0] != '~' && (is_path || tt_app_is_path(text) || tt_file_exists(text));
 }
 
+/* Inside a cache of Hugging Face's a folder has its commit for a name: results name the repository. */
+static void name_cached(tt_app_found *out) {
+    if (!tt_hf_cache_name(out->path, out->reference)) {
+        out->reference[0] = '\0';
+        return;
+    }
+    const char *at = strchr(out->reference, '@'), *slash = at ? strrchr(at, '/') : NULL;
+    const char *repo = out->reference + strlen("hf://");
+    int n = slash ? snprintf(out->name, sizeof out->name, "%s", slash + 1)
+                  : snprintf(out->name, sizeof out->name, "%.*s", (int)(at - repo), repo);
+    if (n < 0) out->name[0] = '\0';
+}
+
 static tt_status find(const opening *o, tt_model_kind kind, const char *text, tt_app_found *out,
                       tt_err *err) {
     const tt_app_ask ask = {kind, text, true, o->fetching, o->fetching_context};
@@ -51,7 +64,10 @@ static tt_status find(const opening *o, tt_model_kind kind, const char *text, tt
     if (!text || !text[0]) return TT_OK;
     if (!is_here(text)) return tt_app_models_find(o->models, &ask, out, err);
     int n = snprintf(out->path, sizeof out->path, "%s", text);
-    if (n >= 0 && (size_t)n < sizeof out->path) return TT_OK;
+    if (n >= 0 && (size_t)n < sizeof out->path) {
+        name_cached(out);
+        return TT_OK;
+    }
     return tt_fail(err, TT_E_INVALID, "a path of %d bytes, expected at most %zu", n,
                    sizeof out->path - 1);
 }

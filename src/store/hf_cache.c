@@ -78,6 +78,34 @@ static tt_status not_here(const tt_reference *r, const char *root, tt_err *err) 
     return tt_fail(err, TT_E_NOT_FOUND, "%s: not in the cache %s", r->identity, root);
 }
 
+/* The last such part: a cache may lie below a folder that is called like one. */
+static const char *last_of(const char *path, const char *part) {
+    const char *found = NULL;
+    for (const char *at = path; (at = strstr(at, part)); at++)
+        if (at == path || at[-1] == '/') found = at;
+    return found;
+}
+
+bool tt_hf_cache_name(const char *path, char out[TT_REFERENCE_BYTES]) {
+    static const char MODELS[] = "models--", SNAPSHOTS[] = "/snapshots/", BETWEEN[] = "--";
+    char commit[COMMIT_HEX + 1];
+    const char *org = last_of(path, MODELS);
+    if (!org) return false;
+    org += sizeof MODELS - 1;
+    const char *end = strchr(org, '/'), *name = strstr(org, BETWEEN);
+    if (!end || !name || name >= end || strncmp(end, SNAPSHOTS, sizeof SNAPSHOTS - 1) != 0)
+        return false;
+    const char *rest = end + sizeof SNAPSHOTS - 1;
+    snprintf(commit, sizeof commit, "%s", rest);
+    if (!is_commit(commit) || (rest[COMMIT_HEX] && rest[COMMIT_HEX] != '/')) return false;
+    rest += COMMIT_HEX;
+    int org_size = (int)(name - org);
+    name += sizeof BETWEEN - 1;
+    int n = snprintf(out, TT_REFERENCE_BYTES, "hf://%.*s/%.*s@%s%s", org_size, org,
+                     (int)(end - name), name, commit, rest[0] && rest[1] ? rest : "");
+    return n < TT_REFERENCE_BYTES;
+}
+
 tt_status tt_hf_cache_find(const char *cache_root, const tt_reference *reference,
                            char path[TT_MODEL_PATH_BYTES], char digest[TT_DIGEST_HEX + 1],
                            tt_err *err) {

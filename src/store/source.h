@@ -67,6 +67,10 @@ tt_key_state tt_source_check_civitai_key(const tt_source_services *services, int
 tt_key_state tt_source_check_hf_token(const tt_source_services *services, int64_t deadline_ms,
                                       tt_fetch_error *error);
 
+/* What a path that leads through a snapshot of such a cache is, wherever the cache lies: "hf://org/name@commit[/path]". False for
+ * other paths. */
+bool tt_hf_cache_name(const char *path, char out[TT_REFERENCE_BYTES]);
+
 /* Models that Hugging Face's library or the platform left in a cache folder (models.md 2.3), read in place: writes the path
  * of the file, or of the snapshot's folder for a whole repository. TT_E_NOT_FOUND when it is not there. Links that lead out of the
  * cache are not followed. digest gets the blob's SHA-256 where its name tells, else "". */

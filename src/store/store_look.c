@@ -106,6 +106,7 @@ static bool find_cached(tt_store *s, const tt_reference *r, tt_model_kind kind,
         snprintf(out->name, sizeof out->name, "%.*s", TT_MODEL_NAME_BYTES - 1,
                  *r->path ? r->path : r->repo);
         snprintf(out->digest, sizeof out->digest, "%s", digest);
+        if (!tt_hf_cache_name(path, out->resolved)) out->resolved[0] = '\0';
         out->can_be_fetched_again = true;
         return true;
     }

@@ -77,6 +77,23 @@ static void what_is_open_is_not_opened_again(void **state) {
     end(&s);
 }
 
+static void a_folder_of_a_cache_is_named_by_its_repository(void **state) {
+    (void)state;
+    static const char FOLDER[] =
+        "/hub/models--org--sdxl/snapshots/0123456789abcdef0123456789abcdef01234567";
+    stage s;
+    begin(&s);
+    assert_int_equal(open_model(&s, FOLDER, NULL), TT_OK);
+    assert_string_equal(fake_engine_life.model_path, FOLDER);
+    assert_string_equal(fake_engine_life.model_name, "org/sdxl");
+    assert_string_equal(s.resident.model.reference,
+                        "hf://org/sdxl@0123456789abcdef0123456789abcdef01234567");
+    assert_int_equal(open_model(&s, "/models/sdxl", NULL), TT_OK);
+    assert_string_equal(fake_engine_life.model_name, "");
+    assert_string_equal(s.resident.model.reference, "");
+    end(&s);
+}
+
 static void another_is_found_before_and_opened_after_the_first_is_closed(void **state) {
     (void)state;
     stage s;
@@ -166,6 +183,7 @@ static void a_flag_beats_the_preset_which_beats_the_rest(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_open_is_not_opened_again),
+        cmocka_unit_test(a_folder_of_a_cache_is_named_by_its_repository),
         cmocka_unit_test(another_is_found_before_and_opened_after_the_first_is_closed),
         cmocka_unit_test(what_cannot_be_found_costs_nothing),
         cmocka_unit_test(what_does_not_open_is_called_by_its_name),
