@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "app/model_check.h"
+#include "app/show.h"
 #include "app/worker_parts.h"
+#include "base/file.h"
 #include "base/json.h"
 
 enum {
@@ -125,10 +127,9 @@ tt_status tt__worker_open(tt_app_worker *w, const tt_settings *s, tt_app_fetchin
 /* It will have to be asked for where keys count. */
 static bool needs_key(const tt_app_worker *w, const char *source) {
     tt_reference r;
-    tt_library_entry entry;
     if (!source || tt_reference_parse(source, &r, NULL) != TT_OK) return false;
     if (r.type != TT_REF_CIVITAI && r.type != TT_REF_HF) return false;
-    return tt_library_find(tt_store_library(w->store), &r, &entry, NULL) != TT_OK;
+    return !tt_store_has(w->store, source, TT_MODEL_CHECKPOINT);
 }
 
 static bool preset_needs_key(const tt_app_worker *w, const tt_preset *p) {
@@ -197,6 +198,43 @@ static void fetch_all_listed(tt_app_worker *w, const tt_preset *preset) {
     }
 }
 
+/* Services are not asked: an answer counts there as a download. What no job could fetch is known without them. */
+static void tell_missing(tt_app_worker *w, const char *source, tt_model_kind kind) {
+    const tt_store_options *o = w->options.store;
+    tt_store *store;
+    if (!source || !source[0] || tt_file_exists(source)) return;
+    if (!o || open_store(w, &store, NULL) != TT_OK) return;
+    if (tt_store_has(store, source, kind)) return;
+    tt_reference r;
+    char shown[TT_SHOWN_BYTES];
+    bool is_known = tt_reference_parse(source, &r, NULL) == TT_OK;
+    const char *reason = tt_library_read_only_reason(tt_store_library(store));
+    bool is_local = is_known && (r.type == TT_REF_PATH || r.type == TT_REF_NAME);
+    const char *text = is_known ? r.identity : source;
+    tt_show_text(shown, text, strlen(text));
+    if (is_local || o->is_offline || reason)
+        tt_log_write(w->options.log, TT_LOG_WARN, NULL,
+                     "models | %s is not here and cannot be fetched: %s", shown,
+                     is_local        ? "it is a file of this machine"
+                     : o->is_offline ? "TINTYPE_OFFLINE is set"
+                                     : reason);
+    else
+        tt_log_write(w->options.log, TT_LOG_INFO, NULL,
+                     "models | %s is not here; the first job that needs it will find out whether "
+                     "it can be fetched",
+                     shown);
+}
+
+static void tell_first_use(tt_app_worker *w, const tt_settings *s) {
+    tt_app_wish wish;
+    tt_log_write(w->options.log, TT_LOG_INFO, NULL,
+                 "models | fetched and opened when the first job asks for them");
+    tt_app_wish_read(s, &w->options.engine, &wish);
+    tell_missing(w, wish.model, TT_MODEL_CHECKPOINT);
+    tell_missing(w, wish.vae, TT_MODEL_VAE);
+    tell_missing(w, wish.refiner, TT_MODEL_CHECKPOINT);
+}
+
 static tt_status start_with(tt_app_worker *w, const tt_presets *p, tt_settings *s, tt_err *err) {
     tt_problems problems;
     tt_problems_init(&problems);
@@ -210,8 +248,7 @@ static tt_status start_with(tt_app_worker *w, const tt_presets *p, tt_settings *
     if (p) TT_TRY(tt_settings_choose_preset(s, p, &problems, err));
     check_keys(w, s);
     if (p && tt_presets_fetch(p) == TT_FETCH_AT_FIRST_USE) {
-        tt_log_write(w->options.log, TT_LOG_INFO, NULL,
-                     "models | fetched and opened when the first job asks for them");
+        tell_first_use(w, s);
         return TT_OK;
     }
     if (p) fetch_all_listed(w, s->preset);

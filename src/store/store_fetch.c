@@ -105,3 +105,14 @@ tt_status tt_store_fetch(tt_store *s, const char *reference, const tt_store_fetc
     }
     return status;
 }
+
+bool tt_store_has(tt_store *s, const char *reference, tt_model_kind kind) {
+    tt_reference r;
+    tt_library_entry entry;
+    tt_library_lease *lease = NULL;
+    tt_fetch_error error;
+    if (tt_reference_parse(reference, &r, NULL) != TT_OK) return false;
+    bool is_here = tt__look(s, &r, kind, &entry, &lease, &error) == TT_OK;
+    tt__beats_unlease(&s->beats, lease);
+    return is_here;
+}

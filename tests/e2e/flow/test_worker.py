@@ -62,6 +62,7 @@ async def first_use_fetches_when_a_job_asks_and_says_how_far(flow):
     flow.write("tintype.json", tree)
     async with Worker(flow) as worker:
         await worker.says("opened when the first job asks")
+        await worker.says("models | civitai:128078 is not here; the first job that needs it will find out")
         check(flow.fake.requests("civitai_cdn"), [])
         flow.fake.faults({"kind": "slow", "match": {"host": "civitai_cdn"}, "params": {"rate": 20000000}, "times": None})
         answer = await worker.job("one")
@@ -69,6 +70,18 @@ async def first_use_fetches_when_a_job_asks_and_says_how_far(flow):
     check(answer["output"]["metadata"]["model"], "SD XL v1.0")
     texts = [stage["output"]["text"] for stage in stages if stage["output"].get("stage") == "fetch"]
     assert any(text.startswith("downloading") for text in texts), stages
+
+
+@case
+async def what_no_job_could_fetch_is_told_at_start(flow):
+    tree = presets(vae=str(flow.folder / "no.safetensors"))
+    tree["policy"] = {"fetch": "first_use"}
+    flow.write("tintype.json", tree)
+    async with Worker(flow, TINTYPE_OFFLINE="1") as worker:
+        await worker.says("civitai:128078 is not here and cannot be fetched: TINTYPE_OFFLINE is set")
+        await worker.says("no.safetensors is not here and cannot be fetched: it is a file of this machine")
+    async with Worker(flow, TINTYPE_MODELS="/proc/nowhere") as worker:
+        await worker.says("civitai:128078 is not here and cannot be fetched: cannot make the folder /proc/nowhere")
 
 
 @case

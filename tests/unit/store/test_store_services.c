@@ -9,18 +9,6 @@ static lb_case *lb;
 static tt_store *s;
 static tt_store_options options;
 
-static int start(void **state) {
-    (void)state;
-    fake_models_start();
-    return 0;
-}
-
-static int stop(void **state) {
-    (void)state;
-    fake_models_stop();
-    return 0;
-}
-
 static void open_store(void) {
     tt_err err;
     if (tt_store_open(&options, &s, &err) != TT_OK) fail_msg("%s", err.message);
@@ -29,23 +17,10 @@ static void open_store(void) {
 static int set_up(void **state) {
     (void)state;
     lb = lb_begin();
-    options =
-        (tt_store_options){.library = {.root = lb->root},
-                           .services = {.civitai_url = fake_models_url("civitai"),
-                                        .hf_url = fake_models_url("huggingface"),
-                                        .civitai_key = fake_models_token("civitai"),
-                                        .hf_token = fake_models_token("huggingface"),
-                                        .s3 = {.endpoint_url = fake_models_url("s3"),
-                                               .access_key_id = fake_models_token("access"),
-                                               .secret_access_key = fake_models_token("secret")},
-                                        .ca_file = fake_models_ca(),
-                                        .allow_private = true,
-                                        .user_agent = "tintype/test (+https://example.org)",
-                                        .time_divisor = 100},
-                           .reserve_bytes = 1};
+    options = (tt_store_options){
+        .library = {.root = lb->root}, .services = fake_models_services(), .reserve_bytes = 1};
     open_store();
-    (void)fake_models_control("DELETE", "/faults", NULL);
-    (void)fake_models_control("DELETE", "/requests", NULL);
+    fake_models_reset();
     return 0;
 }
 
@@ -199,8 +174,46 @@ static void a_cache_of_hugging_face_is_read_in_place(void **state) {
         fail_msg("%s", e.err.message);
     assert_true(m.was_here && m.entry.is_read_only);
     assert_non_null(strstr(m.entry.path, "/snapshots/"));
+    assert_string_equal(m.entry.resolved,
+                        "hf://org/name@0123456789abcdef0123456789abcdef01234567/a.safetensors");
     tt_store_release(s, &m);
+    if (fetch("hf://org/name", TT_MODEL_CHECKPOINT, &m, &e) != TT_OK) fail_msg("%s", e.err.message);
+    assert_string_equal(m.entry.name, "org/name");
+    assert_string_equal(m.entry.resolved, "hf://org/name@0123456789abcdef0123456789abcdef01234567");
+    tt_store_release(s, &m);
+    assert_true(tt_store_has(s, "hf://org/name", TT_MODEL_CHECKPOINT));
+    assert_false(tt_store_has(s, "hf://org/other", TT_MODEL_CHECKPOINT));
     assert_int_equal(n_requests(), n);
+    for (int i = 0; i < TT_FETCH_CLASSES; i++)
+        assert_int_equal(tt_store_get_counts(s).failed[i], 0);
+}
+
+#define COMMIT40 "0123456789abcdef0123456789abcdef01234567"
+
+static void a_path_through_a_snapshot_has_a_name(void **state) {
+    (void)state;
+    static const struct {
+        const char *path, *name; /* NULL: none */
+    } cases[] = {
+        {"/hub/models--org--name/snapshots/" COMMIT40, "hf://org/name@" COMMIT40},
+        {"/hub/models--org--name/snapshots/" COMMIT40 "/", "hf://org/name@" COMMIT40},
+        {"models--o--a--b/snapshots/" COMMIT40 "/vae/x.safetensors",
+         "hf://o/a--b@" COMMIT40 "/vae/x.safetensors"},
+        {"/models--x--y/models--org--name/snapshots/" COMMIT40, "hf://org/name@" COMMIT40},
+        {"/hub/models--org--name/snapshots/main", NULL},
+        {"/hub/models--org--name/snapshots/" COMMIT40 "0", NULL},
+        {"/hub/models--org/snapshots/" COMMIT40, NULL},
+        {"/hub/models--org--name", NULL},
+        {"/hub/models--org--name/blobs/" COMMIT40, NULL},
+        {"/hub/mymodels--org--name/snapshots/" COMMIT40, NULL},
+        {"/models/sdxl", NULL},
+        {"", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char name[TT_REFERENCE_BYTES] = "";
+        assert_int_equal(tt_hf_cache_name(cases[i].path, name), cases[i].name != NULL);
+        if (cases[i].name) assert_string_equal(name, cases[i].name);
+    }
 }
 
 int main(void) {
@@ -215,6 +228,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(keys_are_checked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_cache_of_hugging_face_is_read_in_place, set_up,
                                         tear_down),
+        cmocka_unit_test(a_path_through_a_snapshot_has_a_name),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, fake_models_start, fake_models_stop);
 }
