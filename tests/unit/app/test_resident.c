@@ -91,7 +91,8 @@ static void a_folder_of_a_cache_is_named_by_its_repository(void **state) {
     assert_int_equal(open_model(&s, "/models/sdxl", NULL), TT_OK);
     assert_string_equal(fake_engine_life.model_name, "");
     assert_string_equal(s.resident.model.reference, "");
-    end(&s);
+    tt_app_resident_close(&s.resident);
+    assert_int_equal(fake_engine_life.n_opened, fake_engine_life.n_closed);
 }
 
 static void another_is_found_before_and_opened_after_the_first_is_closed(void **state) {
