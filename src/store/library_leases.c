@@ -1,7 +1,8 @@
 /* Who is using bytes, and when they were last used: times of small files, given by whoever keeps the file system.
  *
- * A lease is a file whose time is moved on while it holds; five minutes without that and it counts no more. If it is gone (a
- * process that was frozen for an hour comes back), the next beat makes it again. */
+ * A lease is a file whose time is moved on while it holds; five minutes without that and it counts no more, nor if it lies as far
+ * ahead, from before a clock was put right: one that beats is at the present again in seconds. If it is gone (a process
+ * that was frozen for an hour comes back), the next beat makes it again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -76,7 +77,8 @@ void tt__leases_walk(tt_library *l, int64_t now_s, void (*each)(void *context, c
         char digest[TT_DIGEST_HEX + 1];
         if (!is_lease(file->d_name) || !tt__stat_at(l->own->v1[TT__LEASES], file->d_name, &st))
             continue;
-        bool counts = st.st_mtim.tv_sec > now_s - TT__LEASE_STALE_S;
+        bool counts = st.st_mtim.tv_sec > now_s - TT__LEASE_STALE_S &&
+                      st.st_mtim.tv_sec < now_s + TT__LEASE_STALE_S;
         memcpy(digest, file->d_name, TT_DIGEST_HEX);
         digest[TT_DIGEST_HEX] = '\0';
         if (counts && each) each(context, digest);

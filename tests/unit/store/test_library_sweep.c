@@ -388,6 +388,26 @@ static void a_lease_counts_while_it_beats(void **state) {
     lb_end(c);
 }
 
+/* The clock of who keeps the files was put back. Without this a dead one would hold for as long as the clock was wrong. */
+static void a_lease_from_the_future_counts_when_it_beats_again(void **state) {
+    (void)state;
+    lb_case *c = lb_begin();
+    char path[4096];
+    tt_library_lease *lease;
+    tt_library_entry e = lb_put(c, "civitai:1", "one");
+    reopen(c, 1);
+    assert_int_equal(tt_library_lease_take(c->l, e.digest, &lease, &c->err), TT_OK);
+    lease_path(c, path);
+    lb_age(path, -24 * 3600);
+    tt_library_lease_beat(lease);
+    assert_int_equal(sweep(c, 0, false).n_evicted, 0);
+    lb_age(path, -24 * 3600);
+    assert_int_equal(sweep(c, 0, false).n_evicted, 1);
+    assert_int_equal(lb_count(c, "v1/leases"), 0);
+    tt_library_lease_release(lease);
+    lb_end(c);
+}
+
 static void use_is_written_down_now_and_then(void **state) {
     (void)state;
     lb_case *c = lb_begin();
@@ -585,6 +605,7 @@ int main(void) {
         cmocka_unit_test(the_part_of_a_dead_process_is_taken_over),
         cmocka_unit_test(the_part_of_another_machine_is_copied),
         cmocka_unit_test(a_lease_counts_while_it_beats),
+        cmocka_unit_test(a_lease_from_the_future_counts_when_it_beats_again),
         cmocka_unit_test(use_is_written_down_now_and_then),
         cmocka_unit_test(the_least_used_goes_first_and_pins_stay),
         cmocka_unit_test(trash_goes_after_ten_minutes),
