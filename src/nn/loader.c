@@ -66,7 +66,8 @@ tt_status tt_load_size(const tt_loader *l, const char *prefix, const char *name,
 }
 
 static int64_t taps_of(const tt__job *job) {
-    return job->kind == TT__JOB_CONV ? (int64_t)job->conv.kernel * job->conv.kernel : 1;
+    bool is_conv = job->kind == TT__JOB_CONV || job->kind == TT__JOB_UPSAMPLE_CONV;
+    return is_conv ? (int64_t)job->conv.kernel * job->conv.kernel : 1;
 }
 
 static tt_status new_job(tt_loader *l, tt__job_kind kind, const char *prefix,
@@ -177,24 +178,46 @@ tt_status tt_load_halves(tt_loader *l, const char *prefix, const char *name, tt_
     return TT_OK;
 }
 
-tt_status tt_load_conv(tt_loader *l, const char *prefix, const char *name, int stride, int pad,
-                       tt_weight **slot, tt_err *err) {
+/* A convolution's job, not yet in the list. */
+static tt_status conv_job(tt_loader *l, tt__job_kind kind, const char *prefix, const char *name,
+                          tt_weight **slot, tt__job **out, tt_err *err) {
     tt__job *job;
     char full[TT_NAME_BYTES];
     tt_tensor_info info;
-    TT_TRY(new_job(l, TT__JOB_CONV, prefix, &name, 1, slot, &job, err));
+    TT_TRY(new_job(l, kind, prefix, &name, 1, slot, &job, err));
     TT_TRY(
         tt_checkpoint_info(l->checkpoint, tt_name(full, "%s.weight", job->names[0]), &info, err));
     if (info.rank == 2) info.shape[2] = info.shape[3] = 1;
     if ((info.rank != 4 && info.rank != 2) || info.shape[2] != info.shape[3] ||
         (info.shape[2] != 1 && info.shape[2] != 3))
         return tt_fail(err, TT_E_FORMAT, "tensor %s: expected a 1x1 or 3x3 convolution", full);
-    int kernel = (int)info.shape[2];
-    if (kernel == 1) pad = 0;
     job->n_out = info.shape[0];
     job->n_in = info.shape[1];
-    job->conv = (tt_conv_shape){info.shape[0], info.shape[1], kernel, stride, pad, pad, pad, pad};
+    job->conv = (tt_conv_shape){
+        .c_out = job->n_out, .c_in = job->n_in, .kernel = (int)info.shape[2], .stride = 1};
     job->has_bias = has_bias(l, job->names[0]);
+    *out = job;
+    return TT_OK;
+}
+
+tt_status tt_load_conv(tt_loader *l, const char *prefix, const char *name, int stride, int pad,
+                       tt_weight **slot, tt_err *err) {
+    tt__job *job;
+    TT_TRY(conv_job(l, TT__JOB_CONV, prefix, name, slot, &job, err));
+    tt_conv_shape *s = &job->conv;
+    s->stride = stride;
+    s->pad_top = s->pad_left = s->pad_bottom = s->pad_right = s->kernel == 1 ? 0 : pad;
+    add_job(l, job);
+    return TT_OK;
+}
+
+tt_status tt_load_upsample_conv(tt_loader *l, const char *prefix, const char *name,
+                                tt_weight **slot, tt_err *err) {
+    tt__job *job;
+    TT_TRY(conv_job(l, TT__JOB_UPSAMPLE_CONV, prefix, name, slot, &job, err));
+    if (job->conv.kernel == 1)
+        return tt_fail(err, TT_E_FORMAT, "tensor %s.weight: expected a 3x3 convolution",
+                       job->names[0]);
     add_job(l, job);
     return TT_OK;
 }
@@ -245,11 +268,15 @@ tt_status tt__job_count(const tt__job *job, size_t *out, tt_err *err) {
 }
 
 tt_dtype tt__job_dtype(const tt__job *job) {
-    return job->kind == TT__JOB_NORM || job->is_int8 ? TT_F32 : tt_ops_dtype(job->ops);
+    bool is_f32 = job->is_int8 || job->kind == TT__JOB_NORM || job->kind == TT__JOB_UPSAMPLE_CONV;
+    return is_f32 ? TT_F32 : tt_ops_dtype(job->ops);
 }
 
-size_t tt__job_number_bytes(const tt__job *job) {
-    return job->is_int8 ? sizeof(int8_t) : tt_dtype_size(tt__job_dtype(job));
+size_t tt__job_kept_bytes(const tt__job *job, size_t count) {
+    enum { TAPS = 9, FOLDED_TAPS = 16 };
+    size_t numbers = job->kind == TT__JOB_UPSAMPLE_CONV ? count / TAPS * FOLDED_TAPS : count;
+    if (job->is_int8) return numbers;
+    return numbers * tt_dtype_size(job->kind == TT__JOB_NORM ? TT_F32 : tt_ops_dtype(job->ops));
 }
 
 /* Reads the stacked weights and biases of the job into the thread's memory. */
@@ -291,6 +318,13 @@ static tt_status pack_halves(const tt__job *job, const char *plain, const float 
     return pack_linear(job, plain + bytes, bias ? bias + half : NULL, half, &out[1], err);
 }
 
+static tt_status pack_upsample_conv(const tt__job *job, const float *plain, const float *bias,
+                                    tt_weight **out, tt_err *err) {
+    if (job->is_int8)
+        return tt_weight_upsample_conv_int8(job->ops, plain, bias, job->n_out, job->n_in, out, err);
+    return tt_weight_upsample_conv(job->ops, plain, bias, job->n_out, job->n_in, out, err);
+}
+
 tt_status tt__job_pack(const tt__job *job, const void *plain, const float *bias, tt_weight *out[2],
                        tt_err *err) {
     switch (job->kind) {
@@ -302,6 +336,8 @@ tt_status tt__job_pack(const tt__job *job, const void *plain, const float *bias,
         if (job->is_int8)
             return tt_weight_conv_int8(job->ops, plain, bias, &job->conv, &out[0], err);
         return tt_weight_conv(job->ops, plain, bias, &job->conv, &out[0], err);
+    case TT__JOB_UPSAMPLE_CONV:
+        return pack_upsample_conv(job, plain, bias, &out[0], err);
     case TT__JOB_NORM:
         return tt_weight_norm(job->ops, plain, bias, job->n_out, &out[0], err);
     case TT__JOB_EMBEDDING:

@@ -50,6 +50,10 @@ tt_status tt_load_halves(tt_loader *l, const char *prefix, const char *name, tt_
 tt_status tt_load_conv(tt_loader *l, const char *prefix, const char *name, int stride, int pad,
                        tt_weight **slot, tt_err *err);
 
+/* A 3x3 convolution of what it doubles first (tt_op_upsample_conv): the same tensors. */
+tt_status tt_load_upsample_conv(tt_loader *l, const char *prefix, const char *name,
+                                tt_weight **slot, tt_err *err);
+
 /* Norm scale and offset. */
 tt_status tt_load_norm(tt_loader *l, const char *prefix, const char *name, tt_weight **slot,
                        tt_err *err);

@@ -185,7 +185,7 @@ static tt_status find_touched(adapting *w, tt_err *err) {
         if (!touches_job(w, job)) continue;
         size_t count;
         TT_TRY(tt__job_count(job, &count, err));
-        w->set->bytes += count * tt__job_number_bytes(job) + (size_t)job->n_out * sizeof(float);
+        w->set->bytes += tt__job_kept_bytes(job, count) + (size_t)job->n_out * sizeof(float);
         w->set->n_weights += job->slots[1] ? 2 : 1;
         w->touched[w->n_touched++] = i;
     }

@@ -9,6 +9,7 @@ typedef enum tt__job_kind {
     TT__JOB_LINEAR,
     TT__JOB_HALVES,
     TT__JOB_CONV,
+    TT__JOB_UPSAMPLE_CONV,
     TT__JOB_NORM,
     TT__JOB_EMBEDDING
 } tt__job_kind;
@@ -38,10 +39,10 @@ struct tt_loader {
 
 /* Numbers of the job's plain weight; refuses products that overflow as bytes. */
 tt_status tt__job_count(const tt__job *job, size_t *out, tt_err *err);
-/* What its plain weight must be for packing: f32 for norms and int8, else the back-end's. */
+/* What its plain weight must be for packing: f32 for norms, int8 and what is folded, else the back-end's. */
 tt_dtype tt__job_dtype(const tt__job *job);
-/* Bytes of one of its numbers as they are kept. */
-size_t tt__job_number_bytes(const tt__job *job);
+/* Bytes of `count` of its numbers as they are kept. */
+size_t tt__job_kept_bytes(const tt__job *job, size_t count);
 /* Packs plain values, names stacked, into new weights; bias may be NULL. On failure out stays as it was or NULL. */
 tt_status tt__job_pack(const tt__job *job, const void *plain, const float *bias, tt_weight *out[2],
                        tt_err *err);

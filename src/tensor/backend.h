@@ -13,6 +13,8 @@ typedef enum tt_weight_kind {
     TT_WEIGHT_EMBEDDING,
 } tt_weight_kind;
 
+enum { TT__PHASES = 4 };
+
 struct tt_weight {
     tt_weight_kind kind;
     int64_t n_out,
@@ -26,6 +28,9 @@ struct tt_weight {
     int32_t *sums;     /* of a column's int8 values; in the block of scales */
     size_t size_bytes; /* of data, bias and scales */
     void *packed;      /* the back-end's own description of data; NULL where data is plain */
+    /* A doubling convolution that is folded, else NULL: its weights for rows and columns 0 and 1 of the four outputs that a
+     * position becomes, [2 * row + column], 2x2 each. Owned; all other fields but kind and sizes are theirs. */
+    struct tt_weight *phases[TT__PHASES];
 };
 
 /* Every function may assume what ops.c has checked: shapes agree, dtypes are the engine's, no
@@ -59,6 +64,9 @@ typedef struct tt_backend {
                         tt_tensor *y, tt_err *);
     tt_status (*conv)(tt_ops *, const tt_weight *, const tt_tensor *x, const tt_epilogue *,
                       tt_tensor *y, tt_err *);
+    /* By weights that are folded. NULL: they are not, and the picture is doubled in memory. */
+    tt_status (*upsample_conv)(tt_ops *, const tt_weight *, const tt_tensor *x, tt_tensor *y,
+                               tt_err *);
     tt_status (*group_norm)(tt_ops *, const tt_weight *, const tt_group_norm *, const tt_tensor *x,
                             tt_tensor *y, tt_err *);
     tt_status (*layer_norm)(tt_ops *, const tt_weight *, float eps, const tt_tensor *x,
@@ -103,6 +111,10 @@ static inline bool tt__conv_is_product(const tt_conv_shape *s) {
     return s->kernel == 1 && s->stride == 1 && s->pad_top == 0 && s->pad_left == 0 &&
            s->pad_bottom == 0 && s->pad_right == 0;
 }
+
+/* A convolution of any small kernel, from the back-end's type, or from f32 to int8. */
+tt_status tt__weight_conv(tt_ops *ops, const void *w, const float *bias, const tt_conv_shape *shape,
+                          bool is_int8, tt_weight **out, tt_err *err);
 
 /* Copies n elements of size bytes into fresh aligned memory at weight->data and counts it. */
 tt_status tt__weight_copy(tt_ops *ops, tt_weight *w, const void *data, size_t count, size_t size,

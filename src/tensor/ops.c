@@ -276,15 +276,6 @@ static tt_status check_conv(const tt_conv_shape *shape, tt_err *err) {
                    shape->kernel, shape->kernel, shape->stride);
 }
 
-tt_status tt_weight_conv(tt_ops *ops, const void *w, const float *bias, const tt_conv_shape *shape,
-                         tt_weight **out, tt_err *err) {
-    *out = NULL;
-    TT_TRY(check_conv(shape, err));
-    TT_TRY(new_weight(ops, TT_WEIGHT_CONV, shape->c_out, shape->c_in, bias, out, err));
-    (*out)->conv = *shape;
-    return finish_weight(ops, ops->backend->pack_conv(ops, *out, w, err), out);
-}
-
 tt_status tt_ops_allow_int8(tt_ops *ops, tt_err *err) {
     if (!ops->backend->allow_int8)
         return tt_fail(err, TT_E_UNSUPPORTED, "int8 on device %s: expected the CPU",
@@ -328,13 +319,27 @@ tt_status tt_weight_linear_int8(tt_ops *ops, const float *w, const float *bias, 
     return finish_weight(ops, pack_int8(ops, *out, w, err), out);
 }
 
+tt_status tt__weight_conv(tt_ops *ops, const void *w, const float *bias, const tt_conv_shape *shape,
+                          bool is_int8, tt_weight **out, tt_err *err) {
+    TT_TRY(new_weight(ops, TT_WEIGHT_CONV, shape->c_out, shape->c_in, bias, out, err));
+    (*out)->conv = *shape;
+    tt_status status =
+        is_int8 ? pack_int8(ops, *out, w, err) : ops->backend->pack_conv(ops, *out, w, err);
+    return finish_weight(ops, status, out);
+}
+
+tt_status tt_weight_conv(tt_ops *ops, const void *w, const float *bias, const tt_conv_shape *shape,
+                         tt_weight **out, tt_err *err) {
+    *out = NULL;
+    TT_TRY(check_conv(shape, err));
+    return tt__weight_conv(ops, w, bias, shape, false, out, err);
+}
+
 tt_status tt_weight_conv_int8(tt_ops *ops, const float *w, const float *bias,
                               const tt_conv_shape *shape, tt_weight **out, tt_err *err) {
     *out = NULL;
     TT_TRY(check_conv(shape, err));
-    TT_TRY(new_weight(ops, TT_WEIGHT_CONV, shape->c_out, shape->c_in, bias, out, err));
-    (*out)->conv = *shape;
-    return finish_weight(ops, pack_int8(ops, *out, w, err), out);
+    return tt__weight_conv(ops, w, bias, shape, true, out, err);
 }
 
 tt_status tt_weight_norm(tt_ops *ops, const float *gamma, const float *beta, int64_t c,
@@ -354,6 +359,7 @@ tt_status tt_weight_embedding(tt_ops *ops, const void *table, int64_t rows, int6
 
 void tt_weight_free(tt_ops *ops, tt_weight *w) {
     if (!w) return;
+    for (int i = 0; i < TT__PHASES; i++) tt_weight_free(ops, w->phases[i]);
     release_data(ops, w);
     if (ops->backend->unpack) ops->backend->unpack(ops, w);
     ops->weight_bytes -= w->size_bytes;
@@ -435,13 +441,19 @@ static double host_bytes(const tt_tensor *t) {
     return (double)tt_tensor_count(t) * (double)sizeof(float);
 }
 
+static double weight_bytes(const tt_weight *w) {
+    double bytes = (double)w->size_bytes;
+    for (int i = 0; i < TT__PHASES; i++)
+        if (w->phases[i]) bytes += (double)w->phases[i]->size_bytes;
+    return bytes;
+}
+
 /* taps: inputs of a channel that an output is made of. */
 static void count_product(tt_ops *ops, op_kind kind, const tt_weight *w, int taps,
                           const tt_tensor *x, const tt_epilogue *e, const tt_tensor *y) {
     double macs = (double)tt_tensor_count(y) * (double)w->n_in * taps;
     count_work(ops, kind, 2 * macs,
-               (double)w->size_bytes + bytes_of(x) + bytes_of(y) + bytes_of(e->mul) +
-                   bytes_of(e->add));
+               weight_bytes(w) + bytes_of(x) + bytes_of(y) + bytes_of(e->mul) + bytes_of(e->add));
 }
 
 /* Scores and sums of values are a product each; a causal query sees half of the keys and itself. */
@@ -509,6 +521,7 @@ tt_status tt_op_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
                      const tt_epilogue *epilogue, tt_tensor *y, tt_err *err) {
     const tt_epilogue *e = epilogue ? epilogue : &NO_EPILOGUE;
     const tt_conv_shape *s = &w->conv;
+    if (w->phases[0]) return tt_fail(err, TT_E_INTERNAL, "conv: a weight that is made to double");
     TT_TRY(expect("conv", "x", x, x->n, x->h, x->w, w->n_in, err));
     TT_TRY(expect("conv", "y", y, x->n, conv_out(x->h, s->pad_top, s->pad_bottom, s),
                   conv_out(x->w, s->pad_left, s->pad_right, s), w->n_out, err));
@@ -516,6 +529,27 @@ tt_status tt_op_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
     count_product(ops, OP_CONV, w, s->kernel * s->kernel, x, e, y);
     int64_t start = start_clock(ops);
     return timed(ops, OP_CONV, start, ops->backend->conv(ops, w, x, e, y, err));
+}
+
+static tt_status upsample_then_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
+                                    tt_tensor *y, tt_err *err) {
+    tt_tensor large;
+    TT_TRY(tt_scratch_new(ops, y->n, y->h, y->w, x->c, &large, err));
+    TT_TRY(tt_op_upsample(ops, x, &large, err));
+    TT_TRY(tt_op_conv(ops, w, &large, NULL, y, err));
+    tt_scratch_free(ops, &large);
+    return TT_OK;
+}
+
+tt_status tt_op_upsample_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x, tt_tensor *y,
+                              tt_err *err) {
+    enum { TAPS = 4 };
+    TT_TRY(expect("upsampling conv", "x", x, x->n, x->h, x->w, w->n_in, err));
+    TT_TRY(expect("upsampling conv", "y", y, x->n, 2 * x->h, 2 * x->w, w->n_out, err));
+    if (!w->phases[0]) return upsample_then_conv(ops, w, x, y, err);
+    count_product(ops, OP_CONV, w, TAPS, x, &NO_EPILOGUE, y);
+    int64_t start = start_clock(ops);
+    return timed(ops, OP_CONV, start, ops->backend->upsample_conv(ops, w, x, y, err));
 }
 
 tt_status tt_op_group_norm(tt_ops *ops, const tt_weight *w, const tt_group_norm *args,

@@ -101,6 +101,14 @@ tt_status tt_weight_linear_int8(tt_ops *ops, const float *w, const float *bias, 
                                 int64_t n_in, tt_weight **out, tt_err *err);
 tt_status tt_weight_conv_int8(tt_ops *ops, const float *w, const float *bias,
                               const tt_conv_shape *shape, tt_weight **out, tt_err *err);
+/* For tt_op_upsample_conv only: 3x3, stride 1, a border of one. From f32, as back-ends may fold it: of what is doubled, each of
+ * the four outputs of a position sees 2x2 inputs only, by weights that are sums of the nine, made in f32 and then rounded (as
+ * int8: with a scale per output of each of the four). */
+tt_status tt_weight_upsample_conv(tt_ops *ops, const float *w /* [c_out, c_in, 3, 3] */,
+                                  const float *bias, int64_t c_out, int64_t c_in, tt_weight **out,
+                                  tt_err *err);
+tt_status tt_weight_upsample_conv_int8(tt_ops *ops, const float *w, const float *bias,
+                                       int64_t c_out, int64_t c_in, tt_weight **out, tt_err *err);
 tt_status tt_weight_norm(tt_ops *ops, const float *gamma, const float *beta, int64_t c,
                          tt_weight **out, tt_err *err);
 tt_status tt_weight_embedding(tt_ops *ops, const void *table /* [rows, c] */, int64_t rows,
@@ -146,6 +154,10 @@ tt_status tt_op_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
 /* Cross-correlation as in torch.nn.Conv2d; y->h, y->w must be what shape and x give. */
 tt_status tt_op_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
                      const tt_epilogue *epilogue, tt_tensor *y, tt_err *err);
+
+/* x doubled in both directions by nearest neighbour, then convolved: [n, h, w, c_in] to [n, 2 h, 2 w, c_out], exactly. */
+tt_status tt_op_upsample_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x, tt_tensor *y,
+                              tt_err *err);
 
 /* GroupNorm over (h, w, c/groups) of x + add, biased variance, then gamma, beta, then SiLU if
  * asked. add: NULL or [n, 1, 1, stride >= c], one value per picture and channel (the ResBlock's

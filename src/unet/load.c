@@ -55,6 +55,7 @@ static tt_status load_level(tt_unet_level *level, tt_unet *u, tt_loader *l, time
     const char *sampler = is_up ? "upsamplers.0.conv" : "downsamplers.0.conv";
     level->has_sampler = tt_load_has(l, prefix, sampler);
     if (!level->has_sampler) return TT_OK;
+    if (is_up) TT_TRY(tt_load_upsample_conv(l, prefix, sampler, &level->doubler, err));
     return tt_load_conv(l, prefix, sampler, is_up ? 1 : 2, 1, &level->sampler, err);
 }
 
@@ -214,6 +215,7 @@ static void release_stage(tt_unet_stage *s, tt_ops *ops) {
 static void release_level(tt_unet_level *level, tt_ops *ops) {
     for (int i = 0; i < TT_UNET_MAX_RESNETS; i++) release_stage(&level->stages[i], ops);
     tt_weight_free(ops, level->sampler);
+    tt_weight_free(ops, level->doubler);
 }
 
 void tt_unet_close(tt_unet *u) {

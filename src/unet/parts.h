@@ -41,6 +41,7 @@ typedef struct tt_unet_level {
     tt_unet_stage stages[TT_UNET_MAX_RESNETS];
     bool has_sampler;
     tt_weight *sampler; /* the convolution that halves or doubles; NULL at the last level */
+    tt_weight *doubler; /* where it doubles: the same for sizes that are doubles, else sampler */
 } tt_unet_level;
 
 struct tt_unet {

@@ -221,16 +221,28 @@ static tt_status up_stage(pass *p, const tt_unet_stage *s, tt_tensor *hidden, tt
     return TT_OK;
 }
 
-/* Nearest upsampling to the size of the skip that comes next (odd sizes are not doubles), then a convolution. */
-static tt_status upsample(pass *p, const tt_weight *conv, tt_tensor *hidden, tt_err *err) {
-    const tt_tensor *next = &p->skips[p->n_skips - 1];
+/* To the size of the skip that comes next, which may be one less than the double: the border is elsewhere then, and weights
+ * that are folded do not fit. */
+static tt_status upsample_odd(pass *p, const tt_weight *conv, const tt_tensor *x, tt_tensor *y,
+                              tt_err *err) {
     tt_tensor large;
-    TT_TRY(tt_scratch_new(p->ops, hidden->n, next->h, next->w, hidden->c, &large, err));
-    TT_TRY(tt_op_upsample(p->ops, hidden, &large, err));
-    tt_scratch_free(p->ops, hidden);
-    TT_TRY(tt_scratch_new(p->ops, large.n, large.h, large.w, tt_weight_rows(conv), hidden, err));
-    TT_TRY(tt_op_conv(p->ops, conv, &large, NULL, hidden, err));
+    TT_TRY(tt_scratch_new(p->ops, x->n, y->h, y->w, x->c, &large, err));
+    TT_TRY(tt_op_upsample(p->ops, x, &large, err));
+    TT_TRY(tt_op_conv(p->ops, conv, &large, NULL, y, err));
     tt_scratch_free(p->ops, &large);
+    return TT_OK;
+}
+
+static tt_status upsample(pass *p, const tt_unet_level *level, tt_tensor *hidden, tt_err *err) {
+    const tt_tensor *next = &p->skips[p->n_skips - 1];
+    tt_tensor x = *hidden;
+    int64_t c = tt_weight_rows(level->sampler);
+    TT_TRY(tt_scratch_new(p->ops, x.n, next->h, next->w, c, hidden, err));
+    if (next->h == 2 * x.h && next->w == 2 * x.w)
+        TT_TRY(tt_op_upsample_conv(p->ops, level->doubler, &x, hidden, err));
+    else
+        TT_TRY(upsample_odd(p, level->sampler, &x, hidden, err));
+    tt_scratch_free(p->ops, &x);
     return TT_OK;
 }
 
@@ -239,7 +251,7 @@ static tt_status way_up(pass *p, tt_tensor *hidden, tt_err *err) {
         const tt_unet_level *level = &p->u->up[i];
         for (int j = 0; j < level->n_stages; j++)
             TT_TRY(up_stage(p, &level->stages[j], hidden, err));
-        if (level->sampler) TT_TRY(upsample(p, level->sampler, hidden, err));
+        if (level->sampler) TT_TRY(upsample(p, level, hidden, err));
     }
     return TT_OK;
 }

@@ -27,7 +27,7 @@ static tt_status load_upsampler(tt_weight **slot, tt_ops *ops, tt_loader *l, con
                                 tt_err *err) {
     (void)ops;
     if (!tt_load_has(l, level, "upsamplers.0.conv")) return TT_OK;
-    return tt_load_conv(l, level, "upsamplers.0.conv", 1, 1, slot, err);
+    return tt_load_upsample_conv(l, level, "upsamplers.0.conv", slot, err);
 }
 
 static const tt__vae_form decoder = {.what = "the VAE",
@@ -68,12 +68,12 @@ void tt_vae_close(tt_vae *v) {
 /* ---- decoding --------------------------------------------------------------------------------------- */
 
 static tt_status upsample(tt_ops *ops, const tt_weight *conv, tt_tensor *x, tt_err *err) {
-    tt_tensor large;
-    TT_TRY(tt_scratch_new(ops, x->n, 2 * x->h, 2 * x->w, x->c, &large, err));
-    TT_TRY(tt_op_upsample(ops, x, &large, err));
+    tt_tensor y;
+    TT_TRY(tt_scratch_new(ops, x->n, 2 * x->h, 2 * x->w, tt_weight_rows(conv), &y, err));
+    TT_TRY(tt_op_upsample_conv(ops, conv, x, &y, err));
     tt_scratch_free(ops, x);
-    *x = large;
-    return tt__vae_convolve(ops, conv, 1, x, err);
+    *x = y;
+    return TT_OK;
 }
 
 /* latent / scale + shift, into scratch. */

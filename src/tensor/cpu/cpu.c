@@ -117,15 +117,15 @@ const tt_backend tt__backend_cpu = {
     .pack_int8 = tt__int8_pack,
     .linear = tt__cpu_linear,
     .conv = tt__cpu_conv,
+    .upsample_conv = tt__cpu_upsample_conv,
     .group_norm = tt__cpu_group_norm,
     .layer_norm = layer_norm,
     .attention = tt__cpu_attention,
     .activate = activate,
-    /* memory copies and table look-ups: the reference is as good as it gets */
-    .embed = tt__ref_embed,
-    .upsample = tt__ref_upsample,
-    .concat = tt__ref_concat,
-    .upload = tt__ref_upload,
-    .download = tt__ref_download,
+    .embed = tt__ref_embed, /* a few rows of a table */
+    .upsample = tt__cpu_upsample,
+    .concat = tt__cpu_concat,
+    .upload = tt__cpu_upload,
+    .download = tt__cpu_download,
     .measure_peak = measure_peak,
 };

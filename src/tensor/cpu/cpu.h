@@ -42,6 +42,17 @@ tt_status tt__cpu_linear(tt_ops *, const tt_weight *, const tt_tensor *x, const 
 tt_status tt__cpu_conv(tt_ops *, const tt_weight *, const tt_tensor *x, const tt_epilogue *,
                        tt_tensor *y, tt_err *);
 
+tt_status tt__cpu_upsample_conv(tt_ops *, const tt_weight *, const tt_tensor *x, tt_tensor *y,
+                                tt_err *);
+
+/* copy.c */
+tt_status tt__cpu_upsample(tt_ops *, const tt_tensor *x, tt_tensor *y, tt_err *);
+tt_status tt__cpu_concat(tt_ops *, const tt_tensor *a, const tt_tensor *b, tt_tensor *y, tt_err *);
+tt_status tt__cpu_upload(tt_ops *, const float *host, tt_tensor *y, tt_err *);
+tt_status tt__cpu_download(tt_ops *, const tt_tensor *x, float *host, tt_err *);
+/* One of the four outputs of each position, [n, h, w, c], to its place among them, [n, 2 h, 2 w, c]. */
+void tt__cpu_spread(const tt_tensor *part, int phase, const tt_tensor *y);
+
 tt_status tt__cpu_group_norm(tt_ops *, const tt_weight *, const tt_group_norm *, const tt_tensor *x,
                              tt_tensor *y, tt_err *);
 tt_status tt__cpu_attention(tt_ops *, const tt_attention *, tt_tensor *y, tt_err *);

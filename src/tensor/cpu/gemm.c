@@ -114,6 +114,7 @@ tt_status tt__gemm_pack_conv(tt_ops *ops, tt_weight *w, const void *plain, tt_er
 /* ---- one layer -------------------------------------------------------------------------------------- */
 
 typedef struct layer {
+    int n_phases; /* layers here, one after the other: they share the packed inputs */
     const tt_gemm_kernels *kernels;
     int64_t threads, l2_bytes;
     tt_gemm_output output;
@@ -133,6 +134,7 @@ typedef struct layer {
     int kernel, stride;
     /* The output: `lines` of out_w positions, out_h of them per picture. */
     int64_t lines, out_h, out_w, tiles_per_line, out_rows;
+    int64_t line_rows; /* of the output from one line to the next: out_w, or more */
     /* The packed inputs of a strip. */
     bool is_private; /* each thread packs for itself, a strip of its own lines at a time */
     int64_t lines_per_strip;
@@ -156,6 +158,13 @@ static int64_t rows_of_strip(const layer *l, int64_t first_line, int64_t lines) 
     return first_row_of(l, first_line + lines - 1) + l->kernel - first_row_of(l, first_line);
 }
 
+static layer new_layer(tt_ops *ops, const tt_gemm_kernels *kernels) {
+    return (layer){.n_phases = 1,
+                   .kernels = kernels,
+                   .threads = ops->n_threads,
+                   .l2_bytes = tt__cpu_state(ops)->l2_bytes};
+}
+
 static void set_common(layer *l, const tt_weight *w, const tt_tensor *x, const tt_epilogue *e,
                        tt_tensor *y) {
     l->output = (tt_gemm_output){.y = y->data,
@@ -164,6 +173,7 @@ static void set_common(layer *l, const tt_weight *w, const tt_tensor *x, const t
                                  .bias = w->bias,
                                  .act = e->act,
                                  .columns = w->n_out,
+                                 .pitch = w->n_out,
                                  .scales = w->scales,
                                  .column_sums = w->sums};
     l->weights = w->data;
@@ -224,7 +234,7 @@ static void shape_product(layer *l) {
     l->taps = l->kernel = l->stride = 1;
     l->lines = ceil_div(l->out_rows, TT_GEMM_TILE);
     l->h = l->padded_h = l->out_h = l->lines;
-    l->w = l->padded_w = l->out_w = TT_GEMM_TILE;
+    l->w = l->padded_w = l->out_w = l->line_rows = TT_GEMM_TILE;
     l->pixels = l->out_rows;
     l->tiles_per_line = 1;
     l->panel_bytes = l->chunks * TT_GEMM_TILE_BYTES;
@@ -247,7 +257,7 @@ static void shape_conv(layer *l, const tt_conv_shape *s, const tt_tensor *x, con
     l->padded_h = x->h + s->pad_top + s->pad_bottom;
     l->padded_w = x->w + s->pad_left + s->pad_right;
     l->out_h = y->h;
-    l->out_w = y->w;
+    l->out_w = l->line_rows = y->w;
     l->lines = y->n * y->h;
     l->tiles_per_line = ceil_div(y->w, TT_GEMM_TILE);
     l->panel_bytes = l->chunks * l->taps * TT_GEMM_TILE_BYTES;
@@ -255,6 +265,25 @@ static void shape_conv(layer *l, const tt_conv_shape *s, const tt_tensor *x, con
     for (int tap = 0; tap < l->taps; tap++)
         l->tap_bytes[tap] = tap / s->kernel * l->row_bytes + tap % s->kernel * TT_GEMM_LINE_BYTES;
     l->chunk_bytes = set_strips(l, l->row_bytes * l->chunks) * l->row_bytes;
+}
+
+/* One of the four 2x2 convolutions: it reads its part of a window of 3x3 and leaves room for the others' outputs between its
+ * own. */
+static void shape_phase(layer *l, int phase, const tt_weight *w, const tt_tensor *x, tt_tensor *y) {
+    enum { WINDOW = 3, KERNEL = 2 };
+    const tt_conv_shape around = {w->n_out, w->n_in, WINDOW, 1, 1, 1, 1, 1};
+    const tt_tensor part = {.n = x->n, .h = x->h, .w = x->w, .c = y->c};
+    int row = phase / 2, column = phase % 2;
+    shape_conv(l, &around, x, &part);
+    l->taps = KERNEL * KERNEL;
+    l->panel_bytes = l->chunks * l->taps * TT_GEMM_TILE_BYTES;
+    for (int tap = 0; tap < l->taps; tap++)
+        l->tap_bytes[tap] = (row + tap / KERNEL) * l->row_bytes +
+                            (column + tap % KERNEL) * (int64_t)TT_GEMM_LINE_BYTES;
+    l->output.y += (row * y->w + column) * y->c;
+    l->output.pitch = 2 * y->c;
+    l->line_rows = y->w;
+    l->out_rows = tt_tensor_rows(y) / 2;
 }
 
 /* ---- packing inputs --------------------------------------------------------------------------------- */
@@ -357,7 +386,7 @@ typedef struct spot {
 static spot place_of(const strip *s, int64_t tile) {
     const layer *l = s->l;
     int64_t line = s->first_line + tile / l->tiles_per_line;
-    int64_t x = tile % l->tiles_per_line * TT_GEMM_TILE, row = line * l->out_w + x;
+    int64_t x = tile % l->tiles_per_line * TT_GEMM_TILE, row = line * l->line_rows + x;
     int64_t packed_row = first_row_of(l, line) - first_row_of(l, s->first_line);
     return (spot){.a = s->packed + packed_row * l->row_bytes + x * l->stride * TT_GEMM_LINE_BYTES,
                   .row = row,
@@ -466,6 +495,20 @@ static void run_rectangle(const strip *s, tt_gemm_thread *t, range blocks, range
     }
 }
 
+/* The same for each layer that reads the strip. What waits in a thread is finished before the output changes. */
+static void run_phases(strip *s, tt_gemm_thread *t, range blocks, range pairs, int64_t thread) {
+    const layer *first = s->l;
+    for (int i = 0; i < first->n_phases; i++) {
+        s->l = first + i;
+        if (first->n_phases > 1) {
+            first->kernels->end(t);
+            first->kernels->begin(t, &s->l->output);
+        }
+        run_rectangle(s, t, blocks, pairs, thread);
+    }
+    s->l = first;
+}
+
 static strip strip_of(const layer *l, int64_t first_line, int64_t lines, char *packed) {
     return (strip){.l = l,
                    .first_line = first_line,
@@ -486,8 +529,8 @@ static void run_together(const layer *l, int64_t line, tt_gemm_thread *t) {
     int64_t blocks = ceil_div(s.tiles, 2), down = cuts(blocks, s.pairs, l->taps, threads);
     int64_t across = threads / down;
     if (thread < down * across)
-        run_rectangle(&s, t, share(blocks, down, thread / across),
-                      share(s.pairs, across, thread % across), thread);
+        run_phases(&s, t, share(blocks, down, thread / across),
+                   share(s.pairs, across, thread % across), thread);
 }
 
 /* A thread's own lines, strip by strip. */
@@ -500,7 +543,7 @@ static void run_alone(const layer *l, tt_gemm_thread *t) {
         int64_t first = first_row_of(l, line), rows = rows_of_strip(l, line, s.lines);
         for (int64_t row = 0; row < rows; row++)
             pack_row(l, first + row, s.packed + row * l->row_bytes);
-        run_rectangle(&s, t, (range){0, ceil_div(s.tiles, 2)}, (range){0, s.pairs}, thread);
+        run_phases(&s, t, (range){0, ceil_div(s.tiles, 2)}, (range){0, s.pairs}, thread);
     }
 }
 
@@ -559,14 +602,21 @@ static void place_scales(layer *l, void *at) {
     l->output.rows = l->rows;
 }
 
-static tt_status run_in_scratch(tt_ops *ops, layer *l, tt_err *err) {
-    void *scratch = NULL;
-    set_walk(l);
-    l->scratch_bytes += scale_bytes(l);
-    TT_TRY(tt_scratch_take(&ops->scratch, (size_t)l->scratch_bytes, &scratch, err));
+static void place_scratch(layer *l, void *scratch) {
     l->packed = scratch;
     l->carry = (float *)(void *)(l->packed + (l->is_private ? l->threads : 1) * l->packed_bytes);
     place_scales(l, l->packed + l->scratch_bytes - scale_bytes(l));
+}
+
+/* The first of n_phases layers. */
+static tt_status run_in_scratch(tt_ops *ops, layer *l, tt_err *err) {
+    void *scratch = NULL;
+    for (int i = 0; i < l->n_phases; i++) {
+        set_walk(&l[i]);
+        l[i].scratch_bytes += scale_bytes(&l[i]);
+    }
+    TT_TRY(tt_scratch_take(&ops->scratch, (size_t)l->scratch_bytes, &scratch, err));
+    for (int i = 0; i < l->n_phases; i++) place_scratch(&l[i], scratch);
     if (!ops->scratch.measuring) run(l);
     tt_scratch_give(&ops->scratch, scratch);
     return TT_OK;
@@ -574,8 +624,7 @@ static tt_status run_in_scratch(tt_ops *ops, layer *l, tt_err *err) {
 
 tt_status tt__gemm_linear(tt_ops *ops, const tt_gemm_kernels *kernels, const tt_weight *w,
                           const tt_tensor *x, const tt_epilogue *e, tt_tensor *y, tt_err *err) {
-    layer l = {
-        .kernels = kernels, .threads = ops->n_threads, .l2_bytes = tt__cpu_state(ops)->l2_bytes};
+    layer l = new_layer(ops, kernels);
     set_common(&l, w, x, e, y);
     shape_product(&l);
     return run_in_scratch(ops, &l, err);
@@ -583,9 +632,21 @@ tt_status tt__gemm_linear(tt_ops *ops, const tt_gemm_kernels *kernels, const tt_
 
 tt_status tt__gemm_conv(tt_ops *ops, const tt_gemm_kernels *kernels, const tt_weight *w,
                         const tt_tensor *x, const tt_epilogue *e, tt_tensor *y, tt_err *err) {
-    layer l = {
-        .kernels = kernels, .threads = ops->n_threads, .l2_bytes = tt__cpu_state(ops)->l2_bytes};
+    layer l = new_layer(ops, kernels);
     set_common(&l, w, x, e, y);
     shape_conv(&l, &w->conv, x, y);
     return run_in_scratch(ops, &l, err);
+}
+
+tt_status tt__gemm_upsample_conv(tt_ops *ops, const tt_gemm_kernels *kernels, const tt_weight *w,
+                                 const tt_tensor *x, tt_tensor *y, tt_err *err) {
+    const tt_epilogue nothing = {.act = TT_ACT_NONE};
+    layer l[TT__PHASES];
+    for (int i = 0; i < TT__PHASES; i++) {
+        l[i] = new_layer(ops, kernels);
+        l[i].n_phases = TT__PHASES;
+        set_common(&l[i], w->phases[i], x, &nothing, y);
+        shape_phase(&l[i], i, w->phases[i], x, y);
+    }
+    return run_in_scratch(ops, l, err);
 }

@@ -5,7 +5,7 @@
  *
  *     tile: [16 pairs of inputs][16 columns][2] bf16, the second operand of AMX's tdpbf16ps; a line of 64 bytes is also
  *           that of AVX-512's vdpbf16ps
- *     panel: [chunks][taps][tile], chunks = inputs / 32 rounded up, taps = 1 (product, 1x1) or 9 (3x3)
+ *     panel: [chunks][taps][tile], chunks = inputs / 32 rounded up, taps = 1 (product, 1x1), 4 (2x2) or 9 (3x3)
  *
  * Inputs are packed before they are used, 32 channels of one position as one line of 64 bytes, so that 16 positions
  * side by side are a tile, for every tap of a convolution. Inputs and columns beyond the real ones are zero.
@@ -42,7 +42,7 @@ typedef struct tt_gemm_output {
     const uint16_t *mul, *add; /* NULL: none */
     const float *bias;         /* NULL: none */
     tt_activation act;
-    int64_t columns;
+    int64_t columns, pitch;     /* from one row to the next: columns, or more */
     const tt_gemm_row *rows;    /* int8 only, as the next two: [rows] */
     const float *scales;        /* [columns] */
     const int32_t *column_sums; /* [columns]: of weights */
@@ -108,5 +108,8 @@ tt_status tt__gemm_linear(tt_ops *, const tt_gemm_kernels *, const tt_weight *, 
                           const tt_epilogue *, tt_tensor *y, tt_err *);
 tt_status tt__gemm_conv(tt_ops *, const tt_gemm_kernels *, const tt_weight *, const tt_tensor *x,
                         const tt_epilogue *, tt_tensor *y, tt_err *);
+/* By weights that are folded: inputs are packed once for all four, and outputs go straight to their places. */
+tt_status tt__gemm_upsample_conv(tt_ops *, const tt_gemm_kernels *, const tt_weight *,
+                                 const tt_tensor *x, tt_tensor *y, tt_err *);
 
 #endif

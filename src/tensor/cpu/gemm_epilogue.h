@@ -77,7 +77,7 @@ INLINE vf gemm_output_of(const tt_gemm_output *o, vf sum, int64_t at, int64_t co
 /* The n < 32 columns that there are. */
 INLINE void gemm_finish_part(const tt_gemm_output *o, const float *sums, int64_t row,
                              int64_t column, int64_t n) {
-    int64_t at = row * o->columns + column;
+    int64_t at = row * o->pitch + column;
     vf low = gemm_sums_of(o, sums, row, column, n);
     vf_store_any(o->y, true, at, n, gemm_output_of(o, low, at, column, n));
     if (n <= VL) return;
@@ -92,7 +92,7 @@ INLINE void gemm_finish_row(const tt_gemm_thread *t, int row) {
     int tile = row / TT_GEMM_TILE, inside = row % TT_GEMM_TILE;
     if (inside >= t->pending.n_rows[tile]) return;
     int64_t column = t->pending.column, n = o->columns - column;
-    int64_t out_row = t->pending.first_row[tile] + inside, at = out_row * o->columns + column;
+    int64_t out_row = t->pending.first_row[tile] + inside, at = out_row * o->pitch + column;
     if (n < TT_GEMM_BLOCK) {
         gemm_finish_part(o, t->sums[row], out_row, column, n);
         return;

@@ -221,3 +221,23 @@ tt_status tt__cpu_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x, cons
         memcpy(y->data, e->add->data, (size_t)tt_tensor_count(y) * tt_dtype_size(y->dtype));
     return run(ops, &spec, w, x, e, y, err);
 }
+
+/* By oneDNN each output is made beside the others and then put among them. */
+static tt_status upsample_in_parts(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
+                                   tt_tensor *y, tt_err *err) {
+    const tt_epilogue nothing = {.act = TT_ACT_NONE};
+    tt_tensor part;
+    TT_TRY(tt_scratch_new(ops, x->n, x->h, x->w, y->c, &part, err));
+    for (int phase = 0; phase < TT__PHASES; phase++) {
+        TT_TRY(tt__cpu_conv(ops, w->phases[phase], x, &nothing, &part, err));
+        if (!ops->scratch.measuring) tt__cpu_spread(&part, phase, y);
+    }
+    tt_scratch_free(ops, &part);
+    return TT_OK;
+}
+
+tt_status tt__cpu_upsample_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x, tt_tensor *y,
+                                tt_err *err) {
+    if (w->phases[0]->packed) return upsample_in_parts(ops, w, x, y, err);
+    return tt__gemm_upsample_conv(ops, kernels_for(ops, w->phases[0]), w, x, y, err);
+}

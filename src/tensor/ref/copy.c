@@ -1,5 +1,4 @@
-/* The operations that only move data: nearest upsampling, concatenation, transfers. They are memory
- * copies, so the CPU back-end uses them as they are. */
+/* The operations that only move data: nearest upsampling, concatenation, transfers. */
 #include <string.h>
 
 #include "tensor/ref/ref.h"
