@@ -236,6 +236,8 @@ tt_status tt__vae_encode(tt_generation *g, const float *picture, float *mean, fl
 
 /* decode.c: g->latents to RGB bytes. */
 tt_status tt__decode(tt_generation *g, uint8_t *rgb, tt_err *err);
+/* -1 .. 1, and what lies beyond, to 0 .. 255; a NaN becomes 0. */
+void tt__to_bytes(const float *values, int64_t n, int n_threads, uint8_t *out);
 /* [c, h, w] to [h, w, c], and back. */
 void tt__to_channels_last(const float *planes, int64_t c, int64_t positions, float *out);
 void tt__to_planes(const float *channels_last, int64_t c, int64_t positions, float *out);
