@@ -36,6 +36,7 @@ typedef struct tt_app_ask {
     bool is_trusted;  /* the person who started the program said it, in a flag or the environment */
     tt_app_fetching_fn fetching; /* on the calling thread; may be NULL */
     void *fetching_context;
+    bool *lacks_room; /* set: the disk, or what models may take of it, is full; may be NULL */
 } tt_app_ask;
 
 /* Called per name; false ends the list. */

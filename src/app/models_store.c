@@ -92,6 +92,7 @@ static tt_status fetch(const tt_app_stock *s, const tt_app_ask *ask, tt_app_foun
     TT_TRY(s->store(s->store_context, &store, err));
     tt_status status = tt_store_fetch(store, ask->text, &options, &model, &error);
     if (s->asked) s->asked(s->asked_context, ask->text, status == TT_OK ? &model : NULL, &error);
+    if (status != TT_OK && ask->lacks_room) *ask->lacks_room = error.class_ == TT_FETCH_DISK;
     if (status != TT_OK) return tt_fail(err, status, "%s", error.err.message);
     describe(&model, out);
     return TT_OK;

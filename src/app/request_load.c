@@ -59,8 +59,8 @@ static tt_status load_loras(tt_app_request *r, const tt_app_loading *how, tt_pro
     for (int i = 0; i < r->n_loras; i++) {
         const tt_app_lora *lora = &r->loras[i];
         tt_app_found *found;
-        tt_app_ask ask = {TT_MODEL_LORA, lora->source, lora->is_trusted, how->fetching,
-                          how->fetching_context};
+        tt_app_ask ask = {TT_MODEL_LORA, lora->source,          lora->is_trusted,
+                          how->fetching, how->fetching_context, NULL};
         if (hold(r, &ask, lora->name, &found, err) != TT_OK)
             TT_TRY(tt__request_fault(problems, lora->where, err));
         else

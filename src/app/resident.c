@@ -29,6 +29,7 @@ typedef struct opening {
     tt_app_fetching_fn fetching;
     void *fetching_context;
     tt_app_found model, vae, refiner;
+    bool lacks_room;
 } opening;
 
 static void let_go(const tt_app_models *models, tt_app_found *a, tt_app_found *b, tt_app_found *c) {
@@ -57,9 +58,9 @@ static void name_cached(tt_app_found *out) {
     if (n < 0) out->name[0] = '\0';
 }
 
-static tt_status find(const opening *o, tt_model_kind kind, const char *text, tt_app_found *out,
+static tt_status find(opening *o, tt_model_kind kind, const char *text, tt_app_found *out,
                       tt_err *err) {
-    const tt_app_ask ask = {kind, text, true, o->fetching, o->fetching_context};
+    const tt_app_ask ask = {kind, text, true, o->fetching, o->fetching_context, &o->lacks_room};
     *out = (tt_app_found){.lease = NULL};
     if (!text || !text[0]) return TT_OK;
     if (!is_here(text)) return tt_app_models_find(o->models, &ask, out, err);
@@ -121,13 +122,18 @@ tt_status tt_app_resident_open(tt_app_resident *r, const tt_app_wish *wish,
                                tt_app_fetching_fn fetching, void *fetching_context, tt_err *err) {
     if (tt_app_resident_is(r, wish)) return TT_OK;
     opening o = {.models = r->models, .fetching = fetching, .fetching_context = fetching_context};
-    TT_TRY(find_all(&o, wish, err));
+    tt_status status = find_all(&o, wish, err);
+    if (status != TT_OK && o.lacks_room && r->engine) { /* a store that holds one model only */
+        tt_app_resident_close(r);
+        status = find_all(&o, wish, err);
+    }
+    if (status != TT_OK) return status;
     tt_app_resident_close(r);
     r->model = o.model;
     r->vae = o.vae;
     r->refiner = o.refiner;
     remember(r, wish);
-    tt_status status = open_engine(r, err);
+    status = open_engine(r, err);
     if (status == TT_OK) return TT_OK;
     r->engine = NULL;
     tt_app_found_name(&r->model, err);

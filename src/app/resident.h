@@ -1,5 +1,6 @@
 /* The one model that is open. Another one takes its place: its files are found first, so that a model that cannot be had costs
- * nothing; then the old one is closed, for two seldom fit into memory; then the new one is opened.
+ * nothing; then the old one is closed, for two seldom fit into memory; then the new one is opened. Where there is no room for
+ * both on disk the old one is closed first, and may go.
  *
  * One thread at a time. */
 #ifndef TT_APP_RESIDENT_H

@@ -133,6 +133,12 @@ void tt__beats_unlease(tt__beats *b, tt_library_lease *lease) {
     pthread_mutex_unlock(&b->mutex);
 }
 
+void tt__beats_end_unused(tt__beats *b) {
+    pthread_mutex_lock(&b->mutex);
+    beat_leases_unlocked(b);
+    pthread_mutex_unlock(&b->mutex);
+}
+
 /* ---- locks ------------------------------------------------------------------------------------------------------- */
 
 void tt__beats_lock(tt__beats *b, tt__locked *locked) {

@@ -32,6 +32,7 @@ static tt_status make_room(tt__flight *f, uint64_t size, tt_library_sweep *sweep
                              "%s: %llu MiB, expected at most the %llu MiB that models may take",
                              f->entry.name, (unsigned long long)size >> 20,
                              (unsigned long long)max >> 20);
+    tt__beats_end_unused(&s->beats);
     if (tt_library_gc(s->library, size, false, sweep, &err) != TT_OK)
         return tt_fetch_fail(&f->error, TT_FETCH_DISK, "%s: %s", f->entry.name, err.message);
     count_sweep(s, sweep);

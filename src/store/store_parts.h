@@ -48,6 +48,8 @@ void tt__beats_release(tt__beats *b);
 /* *out NULL: no lease is needed. */
 tt_status tt__beats_lease(tt__beats *b, const char *digest, tt_library_lease **out, tt_err *err);
 void tt__beats_unlease(tt__beats *b, tt_library_lease *lease); /* NULL is fine */
+/* Now, and not at the next beat: somebody needs room. */
+void tt__beats_end_unused(tt__beats *b);
 /* Keeps a lock alive until it is handed to unlock, which releases it. NULL is fine. */
 void tt__beats_lock(tt__beats *b, tt__locked *locked);
 void tt__beats_unlock(tt__beats *b, tt__locked *locked);

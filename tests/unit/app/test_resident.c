@@ -18,13 +18,17 @@
 typedef struct lender {
     int n_lent, n_returned;
     int n_open_when_asked;
-    bool fails;
+    bool fails, has_room_for_one;
 } lender;
 
 static tt_status lend(void *context, const tt_app_ask *ask, tt_app_found *out, tt_err *err) {
     lender *l = context;
     l->n_open_when_asked = fake_engine_life.n_opened - fake_engine_life.n_closed;
     if (l->fails) return tt_fail(err, TT_E_IO, "%s: no line", ask->text);
+    if (l->has_room_for_one && l->n_lent > l->n_returned) {
+        *ask->lacks_room = true;
+        return tt_fail(err, TT_E_IO, "%s: no room", ask->text);
+    }
     assert_true(ask->is_trusted);
     snprintf(out->path, sizeof out->path, "/store/%s", ask->text + strlen("civitai:"));
     snprintf(out->name, sizeof out->name, "Boats %s", ask->text + strlen("civitai:"));
@@ -121,6 +125,18 @@ static void what_cannot_be_found_costs_nothing(void **state) {
     end(&s);
 }
 
+static void where_only_one_has_room_the_old_one_goes_first(void **state) {
+    (void)state;
+    stage s;
+    begin(&s);
+    s.lender.has_room_for_one = true;
+    assert_int_equal(open_model(&s, "civitai:1", NULL), TT_OK);
+    assert_int_equal(open_model(&s, "civitai:2", NULL), TT_OK);
+    assert_int_equal(s.lender.n_open_when_asked, 0);
+    assert_string_equal(s.resident.model.reference, "civitai:2");
+    end(&s);
+}
+
 static void what_does_not_open_is_called_by_its_name(void **state) {
     (void)state;
     stage s;
@@ -187,6 +203,7 @@ int main(void) {
         cmocka_unit_test(a_folder_of_a_cache_is_named_by_its_repository),
         cmocka_unit_test(another_is_found_before_and_opened_after_the_first_is_closed),
         cmocka_unit_test(what_cannot_be_found_costs_nothing),
+        cmocka_unit_test(where_only_one_has_room_the_old_one_goes_first),
         cmocka_unit_test(what_does_not_open_is_called_by_its_name),
         cmocka_unit_test(files_of_this_machine_are_the_engines_to_judge),
         cmocka_unit_test(nobody_named_a_model),

@@ -381,6 +381,28 @@ static void the_least_used_makes_room(void **state) {
     end(c);
 }
 
+/* A lease is kept for a while after its last use, so that the next finds it. Who needs the room does not wait for that. */
+static void what_nobody_uses_any_more_makes_room_at_once(void **state) {
+    (void)state;
+    st_case *c = begin();
+    tt_store_model m;
+    tt_fetch_error e;
+    tt_store_fetch_options options = {.kind = TT_MODEL_LORA};
+    tt_store_close(c->s);
+    c->options.library.max_bytes = SIZE + SIZE / 2;
+    open_store(c);
+    assert_int_equal(tt_store_fetch(c->s, c->pinned, &options, &m, &e), TT_OK);
+    change(c, c->server->size - 1);
+    promise(c);
+    tt_store_model none;
+    assert_int_not_equal(tt_store_fetch(c->s, c->pinned, &options, &none, &e), TT_OK);
+    assert_int_equal(e.class_, TT_FETCH_DISK);
+    tt_store_release(c->s, &m);
+    expect_fetched(c, c->pinned, false);
+    assert_int_equal(tt_store_get_counts(c->s).evicted, 1);
+    end(c);
+}
+
 /* ---- sharing ----------------------------------------------------------------------------------------------------- */
 
 typedef struct st_caller {
@@ -721,6 +743,7 @@ int main(void) {
         cmocka_unit_test(a_root_that_cannot_be_written_says_so),
         cmocka_unit_test(more_than_may_be_kept_is_refused_before_the_first_byte),
         cmocka_unit_test(the_least_used_makes_room),
+        cmocka_unit_test(what_nobody_uses_any_more_makes_room_at_once),
         cmocka_unit_test(callers_at_once_share_one_download),
         cmocka_unit_test(one_who_cancels_does_not_stop_the_others),
         cmocka_unit_test(when_all_leave_the_fetch_ends_and_another_may_come),
