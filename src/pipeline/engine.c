@@ -3,7 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "pipeline/parts.h"
+#include "pipeline/passes.h"
 #include "sample/names.h"
 
 enum { SDXL_SIDE = 1024, DEFAULT_STEPS = 24 };

@@ -12,7 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "pipeline/parts.h"
+#include "pipeline/passes.h"
 #include "sample/names.h"
 
 static double ms_since(int64_t start_us) {

@@ -15,7 +15,7 @@
 
 #include "base/alloc.h"
 #include "image/input.h"
-#include "pipeline/parts.h"
+#include "pipeline/passes.h"
 
 enum { COLOURS = 3 };
 

@@ -84,11 +84,11 @@ typedef struct tt_generation {
     tt__model model;
     const tt_request *request;
     tt_result *result;
-    struct tt_generation
-        *next;     /* the pass that goes on from this one's latents; NULL: none. Owned */
+    /* the pass that goes on from this one's latents; NULL: none. Owned */
+    struct tt_generation *next;
     bool is_after; /* goes on from another pass's */
-    struct tt_generation
-        *before;      /* refiner.c: the pass that this one takes the steps over from; NULL: none */
+    /* refiner.c: the pass that this one takes the steps over from; NULL: none */
+    struct tt_generation *before;
     int steps_before; /* of earlier passes */
     int walk_first,
         walk_steps; /* of the walk that a refiner has the end of: this pass's first step, and all */
@@ -113,8 +113,8 @@ typedef struct tt_generation {
     struct {                     /* start.c; arrays are NULL where the request does not need them */
         float *mean, *deviation; /* [h, w, channels]: of the request's picture... */
         float *masked_mean, *masked_deviation; /* ...and of what the mask keeps of it */
-        float *
-            clean; /* [channels, h, w]: this picture's sample of the former, or what hires.c left... */
+        /* [channels, h, w]: this picture's sample of the former, or what hires.c left... */
+        float *clean;
         float *masked; /* [h, w, channels]: ...and of the latter, for the UNet */
         float *noise;  /* [channels, h, w] */
         float *mask;   /* [h, w]: 1: anew, 0: keep */
@@ -176,35 +176,6 @@ void tt__keep_unmasked(tt_generation *g, int step, float *x);
 /* The request's own pixels where the mask keeps them. */
 void tt__paste_unmasked(const tt_generation *g, uint8_t *rgb);
 void tt__release_start(tt_generation *g);
-
-/* hires.c: a second pass in a larger size. The check's part of tt_request_check. */
-tt_status tt__check_hires(const tt_request *r, tt_err *err);
-/* Adds the pass, if the request wants it: sizes and sampler are then to be found for it too... */
-tt_status tt__hires_open(tt_generation *g, tt_err *err);
-/* ...with the texts read, gives it its words and its memory; nothing to do without the pass... */
-tt_status tt__hires_read(tt_generation *g, tt_err *err);
-/* ...and with g's latents done, makes what g->next starts from. */
-tt_status tt__hires_enlarge(tt_generation *g, tt_err *err);
-bool tt__is_decoded(const tt_generation *g); /* whether g's latents become a picture */
-
-static inline tt_generation *tt__enlarged(
-    const tt_generation *g) { /* NULL: there is no such pass */
-    return g->next && !g->next->before ? g->next : NULL;
-}
-
-/* refiner.c: another model for the last steps. */
-tt_status tt__refiner_open(tt_engine *e, const char *path, tt_err *err); /* after the base model */
-void tt__refiner_close(tt_engine *e);
-tt_status tt__check_refiner(const tt_request *r, tt_err *err); /* part of tt_request_check */
-/* Adds the pass behind all others, if the request wants it... */
-tt_status tt__refiner_add(tt_generation *g, tt_err *err);
-/* ...says which part of the steps is p's, which may be any pass... */
-void tt__refiner_part(const tt_generation *p, tt_sampler_options *options);
-/* ...with g's texts read, reads them too; nothing to do without the pass... */
-tt_status tt__refiner_read(tt_generation *g, tt_err *err);
-/* ...and has the buffers of the pass before, and gives them up: nothing to do for other passes. */
-void tt__refiner_share(tt_generation *p);
-void tt__refiner_unshare(tt_generation *p);
 
 /* engine.c */
 void tt__last_part(const char *path, char *out, size_t size); /* of a path, without slashes */

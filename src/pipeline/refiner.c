@@ -8,7 +8,7 @@
  * Latents, the UNet's output and the place of the final picture are the ones of the pass before; the VAE is the base model's. The
  * refiner has the second text encoder only, and reads the first of the two prompts, as diffusers' pipeline without a first encoder
  * does; of a prompt that changes on the way it reads what that ended with. Adapters change the base model only. */
-#include "pipeline/parts.h"
+#include "pipeline/passes.h"
 
 #include <string.h>
 

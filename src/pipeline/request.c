@@ -4,7 +4,7 @@
 
 #include "base/json.h"
 #include "base/limits.h"
-#include "pipeline/parts.h"
+#include "pipeline/passes.h"
 #include "sample/names.h"
 
 static const float DEFAULT_HIRES_STRENGTH = 0.7f; /* A1111's */
