@@ -118,18 +118,18 @@ typedef struct tt_worker_config {
      * worker as SIGTERM does. */
     void (*reload)(void *context);
     void (*stop)(void *context); /* once, before the handler process ends in good order */
-    const tt_fitness_check
-        *checks; /* after start; before the system's own (memory, disk, network) */
+    /* after start; before the system's own (memory, disk, network) */
+    const tt_fitness_check *checks;
     int n_checks;
 
     const char *name, *version; /* for the served pages; NULL: "worker", "" */
-    const char
-        *input_schema; /* JSON Schema of a job, for the served pages and OpenAPI; NULL: none */
+    /* JSON Schema of a job, for the served pages and OpenAPI; NULL: none */
+    const char *input_schema;
     /* Appends OpenMetrics text for GET /metrics: asked for in the handler process about once a second and after each job;
      * returns the bytes written into text (at most size). NULL: none. */
     size_t (*metrics)(void *context, char *text, size_t size);
-    bool
-        handles_flags; /* the caller has read argv itself: unknown arguments are ignored without a word */
+    /* the caller has read argv itself: unknown arguments are ignored without a word */
+    bool handles_flags;
 } tt_worker_config;
 
 /* Runs until the work is done; returns the process's exit status: 0, or 1 for a failed test job, an unfit worker, a server that

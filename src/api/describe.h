@@ -10,8 +10,8 @@
 
 typedef struct tt__about {
     const char *title, *version;
-    json_object *
-        schema; /* of a job; NULL: any object with an input. Its "#/" references are changed by tt__openapi_write */
+    /* of a job; NULL: any object with an input. Its "#/" references are changed by tt__openapi_write */
+    json_object *schema;
     bool has_key;
 } tt__about;
 

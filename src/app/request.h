@@ -56,8 +56,8 @@ typedef struct tt_app_request {
     tt_arena memory; /* owned */
     tt_image image;  /* owned; what engine.image points to */
     uint8_t *mask;   /* owned; what engine.mask points to */
-    const struct tt_app_resident
-        *resident; /* borrowed; what draws it, for results: the caller's to add; NULL. resident.h */
+    /* borrowed; what draws it, for results: the caller's to add; NULL. resident.h */
+    const struct tt_app_resident *resident;
     tt_app_held *held;           /* in memory; released with the request */
     const tt_app_models *models; /* borrowed; where what is held came from */
 } tt_app_request;

@@ -25,9 +25,9 @@ typedef struct tt_app_worker tt_app_worker;
 /* All borrowed, with what they point to. */
 typedef struct tt_app_worker_options {
     const tt_settings *settings; /* what the environment says; a job's own fields beat it */
-    tt_engine_options
-        engine;        /* the model path may be a reference; NULL where presets name models */
-    const tt_log *log; /* NULL: silent */
+    /* the model path may be a reference; NULL where presets name models */
+    tt_engine_options engine;
+    const tt_log *log;             /* NULL: silent */
     const tt_app_folders *folders; /* NULL: none */
     const tt_store_options *store; /* opened in the handlers' process; NULL: nothing is fetched */
     tt_presets_watch *presets;     /* NULL: none */

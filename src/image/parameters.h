@@ -22,8 +22,8 @@
 #include "base/err.h"
 
 typedef struct tt_image_parameter {
-    const char *
-        key; /* 2..64 bytes: a letter, digit or '_', then also ' ', '-', '/', no space at the end */
+    /* 2..64 bytes: a letter, digit or '_', then also ' ', '-', '/', no space at the end */
+    const char *key;
     const char *value; /* any UTF-8 */
 } tt_image_parameter;
 
@@ -32,10 +32,10 @@ typedef struct tt_image_parameters {
     const char *prompt;   /* NULL is written as ""; never NULL after parsing */
     const char *negative; /* NULL: absent, which is not the same as "" */
     int steps;            /* 0: unknown (written all the same: it marks the settings line) */
-    const char *
-        sampler; /* a label, "DPM++ 2M" or "DPM++ 2M Karras"; NULL: unknown. Not interpreted here */
-    const char *
-        schedule; /* a label, written as "Schedule type"; NULL: unknown, or part of the sampler's */
+    /* a label, "DPM++ 2M" or "DPM++ 2M Karras"; NULL: unknown. Not interpreted here */
+    const char *sampler;
+    /* a label, written as "Schedule type"; NULL: unknown, or part of the sampler's */
+    const char *schedule;
     bool has_cfg, has_seed;
     double cfg; /* finite */
     uint64_t seed;

@@ -6,9 +6,8 @@
 
 typedef struct tt_queue_memory_options {
     int64_t max_waiting; /* jobs in the queue; 0: 10,000 */
-    int64_t
-        max_stored_bytes; /* all jobs' text, output, chunks; ended jobs are forgotten early, oldest first, before a
-                                 submission is refused; 0: 1 GiB */
+    /* all jobs' text, output, chunks; ended jobs are forgotten early, oldest first, before a submission is refused; 0: 1 GiB */
+    int64_t max_stored_bytes;
     int64_t retention_ms; /* of ended jobs; 0: TT_JOB_DEFAULT_RETENTION_MS */
 } tt_queue_memory_options;
 

@@ -25,17 +25,17 @@ typedef struct tt_http_piece { /* a body is sent from where its pieces lie, with
 typedef struct tt_http_request {
     const char *method; /* "GET", "POST", ... */
     const char *url;    /* copied; tt_url_check's rules */
-    const char *const *
-        headers; /* "Name: value", NULL-terminated, copied; NULL: none. "Name;" sends an empty value. Not Content-Length */
-    const tt_http_piece
-        *body; /* the array is copied, the bytes are borrowed until the callback or the cancel */
+    /* "Name: value", NULL-terminated, copied; NULL: none. "Name;" sends an empty value. Not Content-Length */
+    const char *const *headers;
+    /* the array is copied, the bytes are borrowed until the callback or the cancel */
+    const tt_http_piece *body;
     int n_body;
     int64_t timeout_ms;         /* of the whole transfer; 0: TT_HTTP_DEFAULT_TIMEOUT_MS */
     int64_t connect_timeout_ms; /* 0: TT_HTTP_DEFAULT_CONNECT_MS */
     /* More is TT_E_FORMAT; 0: TT_HTTP_DEFAULT_RESPONSE_BYTES, or with on_bytes no limit. */
     size_t max_response_bytes;
-    bool
-        public_only; /* refuse addresses inside this network (guard.h), checked on the connected address */
+    /* refuse addresses inside this network (guard.h), checked on the connected address */
+    bool public_only;
     bool https_only;     /* refuse http: */
     bool no_proxy;       /* proxy variables are not honoured; public_only implies it */
     const char *ca_file; /* PEM: trust these certificates too; copied. NULL: the system's alone */
@@ -60,8 +60,8 @@ struct tt_http_response {
     const char *message;      /* of the failure: one sentence without URL or credentials */
     int status;               /* 200... ; 0 on failure */
     const char *content_type; /* "" when absent */
-    const char
-        *location; /* "" when absent; of a 3xx made absolute (not yet in on_head), else as sent */
+    /* "" when absent; of a 3xx made absolute (not yet in on_head), else as sent */
+    const char *location;
     int64_t retry_after_ms; /* -1 when absent or a date */
     const char *body;       /* NUL-terminated; "" when it was streamed */
     size_t body_bytes;

@@ -12,8 +12,8 @@
 
 typedef struct node {
     double start, end, middle;
-    uint32_t
-        place[TT_SEED_PATH_MAX]; /* 0 left, 1 right, as a binary number; and how many of them */
+    /* 0 left, 1 right, as a binary number; and how many of them */
+    uint32_t place[TT_SEED_PATH_MAX];
 } node;
 
 /* Python's round(x, 6): correctly rounded in decimal, which C offers by way of text. */

@@ -66,9 +66,9 @@ typedef struct tt_sampler_options {
     tt_step_noise step_noise;
     int step_noise_kind; /* a tt_noise_kind for FRESH and BROWNIAN; negative: compat's
                                  (ComfyUI's samplers with _gpu: CUDA) */
-    uint64_t
-        step_seed_delta; /* added to a FRESH stream's seed; above 0 STREAM becomes FRESH (A1111's
-                                 "eta noise seed delta", ENSD). A tree keeps the picture's seed */
+    /* added to a FRESH stream's seed; above 0 STREAM becomes FRESH (A1111's "eta noise seed delta", ENSD). A tree keeps the
+     * picture's seed */
+    uint64_t step_seed_delta;
 } tt_sampler_options;
 
 /* SDXL, euler, 24 steps; n_values must be set. */

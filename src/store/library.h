@@ -35,13 +35,13 @@ enum {
 
 typedef struct tt_library_options {
     const char *root; /* made when it is missing; NULL: nothing is kept */
-    const char *const
-        *read_only; /* [n_read_only] further roots, of the same form or plain folders of files */
+    /* [n_read_only] further roots, of the same form or plain folders of files */
+    const char *const *read_only;
     int n_read_only;
     uint64_t max_bytes; /* of all blobs in root; 0: no limit but the disk */
-    uint64_t
-        reserve_bytes; /* that tt_library_gc leaves free on the disk beside what it makes room for */
-    bool no_locks;     /* for tests: as if the file system's locks did nothing */
+    /* that tt_library_gc leaves free on the disk beside what it makes room for */
+    uint64_t reserve_bytes;
+    bool no_locks; /* for tests: as if the file system's locks did nothing */
 } tt_library_options;
 
 tt_status tt_library_open(const tt_library_options *options, tt_library **out, tt_err *err);

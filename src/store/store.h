@@ -60,8 +60,8 @@ typedef struct tt_store_fetch_options {
     tt_model_kind kind;  /* what it is wanted for */
     int64_t deadline_ms; /* 0: 15 minutes for a checkpoint, 2 for others (models.md 3.3) */
     bool only_local;     /* TT_FETCH_OFFLINE instead of the network */
-    bool
-        asks_again; /* what could not be had a while ago is asked for all the same: a person wants it */
+    /* what could not be had a while ago is asked for all the same: a person wants it */
+    bool asks_again;
     const char *alias; /* a word to remember it by; NULL: none */
     bool (*progress)(void *context,
                      const tt_store_progress *progress); /* false: cancel. May be NULL */

@@ -76,8 +76,8 @@ typedef struct tt__flight {
 
     /* Under shared.mutex: */
     int n_waiters;
-    int64_t
-        patience_end_ms; /* so long another process may be waited for: the most patient caller's */
+    /* so long another process may be waited for: the most patient caller's */
+    int64_t patience_end_ms;
     bool is_done;
     tt_store_phase phase;
     char name[TT_MODEL_NAME_BYTES];

@@ -29,12 +29,12 @@ typedef struct tt_chunk_options {
     int backtrack;   /* tokens to look back for a comma; 0: never */
     int n_positions; /* ids per chunk, at least 3: tt_clip_positions */
     int32_t pad_id;
-    bool
-        pad_in_text; /* as transformers, find the padding token's text in prompts too: "!" is id 0 for the second
-                           encoder then (tokenizer.h). A1111 and ComfyUI do not. */
-    bool
-        named_by_word; /* embeddings: by their bare name (A1111); else by embedding:name (ComfyUI) */
-    int which;         /* the encoder: whose rows of an embedding */
+    /* as transformers, find the padding token's text in prompts too: "!" is id 0 for the second encoder then (tokenizer.h).
+     * A1111 and ComfyUI do not. */
+    bool pad_in_text;
+    /* embeddings: by their bare name (A1111); else by embedding:name (ComfyUI) */
+    bool named_by_word;
+    int which;                             /* the encoder: whose rows of an embedding */
     const tt_embedding *const *embeddings; /* [n_embeddings], borrowed as long as the chunks live */
     size_t n_embeddings;                   /* at most TT_MAX_EMBEDDINGS */
 } tt_chunk_options;
@@ -46,8 +46,8 @@ typedef struct tt_chunks {
     int n, n_positions; /* chunks, 1 to TT_MAX_PROMPT_CHUNKS; ids per chunk */
     int32_t *ids;       /* owned, [n, n_positions] */
     float *weights;     /* owned, [n, n_positions] */
-    int32_t
-        *segments; /* owned, [n, n_positions]: where a token came from; -1: markers and padding */
+    /* owned, [n, n_positions]: where a token came from; -1: markers and padding */
+    int32_t *segments;
     const float **rows;  /* owned, [n, n_positions], each NULL or borrowed from an embedding */
     int *n_used;         /* owned, [n]: tokens between the markers */
     size_t n_tokens;     /* of the prompt, vectors of embeddings included */

@@ -7,8 +7,8 @@
 typedef struct tt__entry {
     int32_t id;      /* what is fed to the encoder */
     int32_t segment; /* index */
-    int32_t
-        unit; /* at the first of entries that belong together: how many; 0 at the others, and at a BREAK */
+    /* at the first of entries that belong together: how many; 0 at the others, and at a BREAK */
+    int32_t unit;
     bool is_break; /* no token */
     bool is_comma; /* A1111's place to cut behind */
     float weight;

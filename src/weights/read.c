@@ -21,8 +21,8 @@ typedef struct reader {
     char *dst;
     float scale;  /* of fp8 weights; 1 otherwise */
     void *stored; /* owned: a chunk as stored; NULL when not needed */
-    void *
-        numbers; /* owned: a chunk of dtype before it is transposed, or of f32 before it is scaled */
+    /* owned: a chunk of dtype before it is transposed, or of f32 before it is scaled */
+    void *numbers;
     size_t chunk; /* elements */
 } reader;
 

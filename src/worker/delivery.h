@@ -42,8 +42,8 @@ typedef struct tt_delivery_options {
     int n_body;
     bool retries_forbidden; /* 401, 403 */
     int64_t patience_ms;
-    int64_t
-        retry_base_ms; /* the first pause is about that, the longest TT_DELIVERY_CAP times as much */
+    /* the first pause is about that, the longest TT_DELIVERY_CAP times as much */
+    int64_t retry_base_ms;
     void (*done)(void *context, const tt_delivery_outcome *outcome);
     void *context;
 } tt_delivery_options;

@@ -32,11 +32,11 @@ typedef struct tt_dispatch_options {
     int channel_fd;    /* to the handler process (keeper.h); owned from here on */
     int concurrency;
     bool is_streaming, return_aggregate_stream, refresh_worker;
-    bool
-        hands_back; /* at drain, jobs that have not started go back to the source (was_stopped) instead of being run */
+    /* at drain, jobs that have not started go back to the source (was_stopped) instead of being run */
+    bool hands_back;
     const char *worker_id, *hostname; /* borrowed; for error JSON */
-    int64_t
-        drain_ms; /* jobs still running this long after drain are cancelled and handed back; 0: no limit */
+    /* jobs still running this long after drain are cancelled and handed back; 0: no limit */
+    int64_t drain_ms;
     /* 0: the constants of this file. Others are for tests, which cannot wait so long. */
     int64_t restart_ms, stop_grace_ms, end_grace_ms;
     void *context;

@@ -12,8 +12,8 @@ enum { LAYOUT_PAIRS = 69, LAYOUT_MAX_ELEMENTS = 4096 };
 /* A UNet with two levels of one resnet, a VAE with two levels, encoders with one layer. */
 typedef struct layout_pair {
     const char *component; /* "unet", "vae", "te1", "te2" */
-    const char
-        *ldm; /* original name without the component's prefix; NULL: part of a fused tensor */
+    /* original name without the component's prefix; NULL: part of a fused tensor */
+    const char *ldm;
     const char *canonical; /* without the component */
     int rank;
     int64_t shape[4];
