@@ -34,12 +34,14 @@ enum {
     KEEPALIVE_IDLE_S =
         30, /* a peer that vanished during a long poll is noticed in about a minute */
     KEEPALIVE_INTERVAL_S = 10,
+    LATE_DIVISOR = 4, /* of the time for a stall: more than a busy machine's delays */
 };
 
 /* ---- what the peer sends ----------------------------------------------------------------------------------------- */
 
 static void note_heard(tt_http_transfer *t) {
     t->was_heard = true;
+    t->was_late = false;
     if (t->stall_timer) t->heard_ms = tt_clock_ms();
 }
 
@@ -233,11 +235,19 @@ static tt_status set_limits(tt_http_transfer *t, const tt_http_request *request,
     return TT_OK;
 }
 
-/* The timer is not moved with every byte: it looks when the last one came and sleeps for the rest. */
+/* The timer is not moved with every byte: it looks when the last one came and sleeps for the rest. One that comes late says that
+ * this thread was held up, by a callback that waited for a disk: then bytes may lie in the socket, and the peer gets the
+ * time once more. */
 static void on_stall_time(void *context) {
     tt_http_transfer *t = context;
     int64_t limit_ms = t->was_heard ? t->stall_ms : 2 * t->stall_ms;
     int64_t left_ms = t->heard_ms + limit_ms - tt_clock_ms();
+    bool is_late = -left_ms > t->stall_ms / LATE_DIVISOR && !t->was_late;
+    if (is_late) {
+        t->was_late = true;
+        t->heard_ms = tt_clock_ms();
+        left_ms = limit_ms;
+    }
     if (left_ms > 0) {
         tt__loop_timer_move(t->http->loop, t->stall_timer, left_ms);
         return;

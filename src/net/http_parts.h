@@ -47,6 +47,7 @@ struct tt_http_transfer {
     tt_timer *stall_timer;      /* NULL: no limit */
     int64_t stall_ms, heard_ms; /* the limit; when the last byte came, or the request left */
     bool was_heard;             /* a byte came */
+    bool was_late;              /* since then this thread was held up once */
     int64_t timeout_ms, connect_timeout_ms;
     size_t max_response_bytes;
     int watched[TT__HTTP_WATCHED]; /* its sockets on the loop; 0: none in this place */

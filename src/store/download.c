@@ -27,6 +27,7 @@ static void reset_attempt(tt__download *d) {
     d->validator_url_number = d->url_number;
     d->outcome = (tt__problem){.trouble = TT__FATAL};
     for (int i = 0; i < TT_DOWNLOAD_MAX_CONNECTIONS; i++) d->lanes[i] = (tt__lane){.d = d};
+    memset(d->ranges, 0, sizeof d->ranges);
     tt__window_clear(&d->window);
 }
 
@@ -171,6 +172,15 @@ static size_t chunk_bytes_of(const tt_download_options *options) {
     return n > 0 && n <= TT__JOURNAL_MAX_CHUNK_BYTES ? (size_t)n : TT_DOWNLOAD_CHUNK_BYTES;
 }
 
+/* Nothing is larger than what the map of chunks can hold. */
+static void count_sizes(tt__download *d) {
+    const tt_download_options *o = d->options;
+    d->chunk_bytes = chunk_bytes_of(o);
+    uint64_t most = (uint64_t)TT__JOURNAL_MAX_CHUNKS * d->chunk_bytes;
+    d->range_chunks = o->range_chunks > 0 ? (uint64_t)o->range_chunks : TT_DOWNLOAD_RANGE_CHUNKS;
+    d->max_bytes = o->max_bytes < most ? o->max_bytes : most;
+}
+
 static void count_lanes(tt__download *d) {
     int n = d->options->n_connections > 0 ? d->options->n_connections : TT_DOWNLOAD_CONNECTIONS;
     d->n_lanes_max = n < TT_DOWNLOAD_MAX_CONNECTIONS ? n : TT_DOWNLOAD_MAX_CONNECTIONS;
@@ -183,10 +193,10 @@ static tt_status fail_start(tt__download *d, const tt_err *err) {
 
 /* Too large for its kind by its own source's word. */
 static tt_status check_promise(tt__download *d) {
-    if (!d->file.size_is_exact || d->file.size <= d->options->max_bytes) return TT_OK;
-    return tt_fetch_fail(
-        d->error, TT_FETCH_SIZE, "%s: %llu bytes, expected at most %llu for its kind", d->file.name,
-        (unsigned long long)d->file.size, (unsigned long long)d->options->max_bytes);
+    if (!d->file.size_is_exact || d->file.size <= d->max_bytes) return TT_OK;
+    return tt_fetch_fail(d->error, TT_FETCH_SIZE,
+                         "%s: %llu bytes, expected at most %llu for its kind", d->file.name,
+                         (unsigned long long)d->file.size, (unsigned long long)d->max_bytes);
 }
 
 static tt_status with_loop(tt__download *d, tt_downloaded *out) {
@@ -219,7 +229,7 @@ tt_status tt_download(const tt_source_services *services, const tt_source_file *
     d->error = error;
     d->begun_ms = tt_clock_ms();
     d->deadline_ms = d->begun_ms + options->deadline_ms;
-    d->chunk_bytes = chunk_bytes_of(options);
+    count_sizes(d);
     count_lanes(d);
     tt_status status = tt__window_init(&d->window, d->chunk_bytes, &err);
     if (status == TT_OK) {

@@ -1,12 +1,15 @@
 /* From a URL to a verified file beside its final place: models.md 3.3.
  *
- *     connections   up to n_connections HTTP/1.1 GETs with ranges of TT_DOWNLOAD_CHUNK_BYTES, handed out in order; few first,
- *                   more while that makes it faster, fewer on 429 and 503
- *     memory        a window of chunks: a chunk that is complete is written at once and waits for its turn to be hashed
- *     hash          SHA-256 takes chunks in order from memory, on a thread of its own: no second read
- *     journal       beside the part file: size, whose bytes, which chunks are written; after a crash the digest's prefix is
- *                   computed again from the local file and only missing chunks are asked for. Whose: the digest that was
- *                   promised, else a strong ETag; without either nothing is resumed
+ *     chunks        TT_DOWNLOAD_CHUNK_BYTES: the unit of memory, of the part file and of its journal
+ *     connections   up to n_connections HTTP/1.1 GETs with ranges of many chunks, handed out in order; few first, more while
+ *                   that makes it faster, fewer on 429 and 503
+ *     disk          a chunk that is complete is written to its place at once, whatever its place
+ *     hash          SHA-256 takes chunks in order on a thread of its own: from memory as long as there is room for them until
+ *                   their turn comes, else from the part file, where the system's cache still has them
+ *     journal       beside the part file: size, whose bytes, which chunks are written and synced. What was received and is not
+ *                   yet in it never exceeds one interval, over all connections: no more is taken from the network before.
+ *                   After a crash only chunks that are missing are asked for, and the others are read back for the digest. Whose: the
+ *                   digest that was promised, else a strong ETag; without either nothing is resumed
  *     checks        every 206: exactly the range asked for, total and validator as at first, no Content-Encoding; a 200 to
  *                   a range: one stream from the start; the first bytes must look like safetensors.
  *                   A digest or an exact size that does not fit: once more from the start, as one stream
@@ -20,13 +23,14 @@
 #include "store/source.h"
 
 enum {
-    TT_DOWNLOAD_CHUNK_BYTES = 16 << 20,
-    TT_DOWNLOAD_CONNECTIONS = 8, /* unless the options say otherwise */
+    TT_DOWNLOAD_CHUNK_BYTES = 512 << 10, /* a few of them fit a core's second-level cache */
+    TT_DOWNLOAD_RANGE_CHUNKS = 32,       /* asked for at once: 16 MiB */
+    TT_DOWNLOAD_CONNECTIONS = 8,         /* unless the options say otherwise */
     TT_DOWNLOAD_MAX_CONNECTIONS = 16,
-    TT_DOWNLOAD_WINDOW_CHUNKS = 16, /* in memory: 256 MiB */
-    /* The journal is written after so many written chunks (64 MiB) and after so long a time. What a process that dies had
-     * fetched since, and what it had in memory, is fetched again: at most JOURNAL + WINDOW chunks. */
-    TT_DOWNLOAD_JOURNAL_CHUNKS = 4,
+    TT_DOWNLOAD_MEMORY_CHUNKS = 128, /* 64 MiB: what waits for the disk, or for the hash */
+    /* What a process that dies may have received in vain, 64 MiB at most: so many chunks may be begun and not yet be in
+     * the journal. It is written when half of them wait for it, and after so long a time. */
+    TT_DOWNLOAD_INTERVAL_CHUNKS = 128,
     TT_DOWNLOAD_JOURNAL_MS = 2000,
 };
 
@@ -52,6 +56,7 @@ typedef struct tt_download_options {
     void *again_context;
     /* For tests: */
     int chunk_bytes;  /* 0: TT_DOWNLOAD_CHUNK_BYTES */
+    int range_chunks; /* 0: TT_DOWNLOAD_RANGE_CHUNKS */
     int time_divisor; /* waits, stalls and intervals are this many times shorter; 0: 1 */
 } tt_download_options;
 

@@ -174,11 +174,10 @@ bool tt__identity_of(const tt_source_file *file, const char *validator,
 
 static tt_status check_size(tt__download *d, uint64_t total) {
     const tt_source_file *f = &d->file;
-    if (total > d->options->max_bytes)
+    if (total > d->max_bytes)
         return tt__problem_set(&d->outcome, TT__FATAL, TT_FETCH_SIZE,
                                "%s: %llu bytes, expected at most %llu for its kind", f->name,
-                               (unsigned long long)total,
-                               (unsigned long long)d->options->max_bytes);
+                               (unsigned long long)total, (unsigned long long)d->max_bytes);
     if (total && f->size_is_exact && f->size && total != f->size)
         return tt__problem_set(&d->outcome, TT__WRONG_BYTES, TT_FETCH_SIZE,
                                "%s: expected %llu bytes, found %llu", f->name,
@@ -206,13 +205,10 @@ static void count_resumed(tt__download *d) {
     }
 }
 
-/* Shrinks the first chunk's slot, which was made before the size was known. */
-static void fit_slots(tt__download *d) {
-    for (int i = 0; i < TT_DOWNLOAD_WINDOW_CHUNKS; i++) {
-        tt__slot *s = &d->window.slots[i];
-        if (s->is_filling && s->chunk * d->chunk_bytes + s->size > d->total)
-            s->size = (size_t)(d->total - s->chunk * d->chunk_bytes);
-    }
+/* Shrinks the first range, which was made before the size was known. */
+static void fit_ranges(tt__download *d) {
+    for (int i = 0; i < TT__MAX_RANGES; i++)
+        if (d->ranges[i].is_open && d->ranges[i].end > d->n_chunks) d->ranges[i].end = d->n_chunks;
 }
 
 /* The journal is emptied before the part file it speaks of. */
@@ -225,7 +221,7 @@ tt_status tt__begin(tt__download *d, uint64_t total) {
     d->n_chunks = UINT64_MAX;
     if (total) {
         d->n_chunks = total / d->chunk_bytes + (total % d->chunk_bytes != 0);
-        fit_slots(d);
+        fit_ranges(d);
     }
     count_resumed(d);
     tt__journal_begin(d, total);

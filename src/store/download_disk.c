@@ -1,17 +1,25 @@
 /* The part file, and the writer: a chunk goes to its place in the file as soon as it is complete, in any order. In between the
  * file is synced and the journal says so: never the other way round. All of it on a thread of its own, because a sync on a
- * network volume takes as long as the network gives: meanwhile the window fills, and the hash goes on.
+ * network volume takes as long as the network gives: meanwhile memory fills, and the hash goes on. The disk is told to begin
+ * every few MiB, so that a sync finds little left to wait for.
  *
  * ENOSPC, EDQUOT, EFBIG and the rest are one class (DISK): what to do is the caller's to decide. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "store/download_parts.h"
+
+enum {
+    SYNC_CHUNKS = TT_DOWNLOAD_INTERVAL_CHUNKS / 2, /* the other half may come in during the sync */
+    START_CHUNKS = 8,                              /* 4 MiB: large enough for any disk */
+};
 
 /* ---- the writer -------------------------------------------------------------------------------------------------- */
 
@@ -27,9 +35,9 @@ static int write_whole(int fd, const unsigned char *bytes, size_t size, uint64_t
 
 static tt__slot *unwritten_slot(tt__window *w) {
     tt__slot *first = NULL;
-    for (int i = 0; i < TT_DOWNLOAD_WINDOW_CHUNKS; i++) {
+    for (int i = 0; i < TT_DOWNLOAD_MEMORY_CHUNKS; i++) {
         tt__slot *s = &w->slots[i];
-        if (s->state != TT__SLOT_COMPLETE || s->is_written) continue;
+        if (s->state != TT__SLOT_COMPLETE) continue;
         if (!first || s->chunk < first->chunk) first = s;
     }
     return first;
@@ -38,29 +46,29 @@ static tt__slot *unwritten_slot(tt__window *w) {
 static void wait_unlocked(tt__window *w) {
     struct timespec until;
     if (w->n_unsynced == 0 || w->journal_fd < 0) {
-        pthread_cond_wait(&w->shared.changed, &w->shared.mutex); /* window_end always comes */
+        pthread_cond_wait(&w->shared.for_writer, &w->shared.mutex); /* window_end always comes */
         return;
     }
     int64_t due_ms = w->synced_ms + w->journal_ms;
     until.tv_sec = due_ms / 1000;
     until.tv_nsec = due_ms % 1000 * 1000000;
-    pthread_cond_timedwait(&w->shared.changed, &w->shared.mutex, &until);
+    pthread_cond_timedwait(&w->shared.for_writer, &w->shared.mutex, &until);
 }
 
 static bool is_sync_due(const tt__window *w) {
     if (w->n_unsynced == 0 || w->journal_fd < 0) return false;
-    return w->n_unsynced >= TT_DOWNLOAD_JOURNAL_CHUNKS ||
-           tt_clock_ms() - w->synced_ms >= w->journal_ms;
+    return w->n_unsynced >= SYNC_CHUNKS || tt_clock_ms() - w->synced_ms >= w->journal_ms;
 }
 
-/* The next chunk to write; NULL: nothing but a sync, or (*must_leave) the end. */
+/* The next chunk to write; NULL: nothing but a sync, or (*must_leave) the end. Who must end writes what is there: it need not
+ * be fetched again. */
 static tt__slot *await(tt__window *w, bool *must_leave) {
     tt__slot *slot = NULL;
     *must_leave = false;
     pthread_mutex_lock(&w->shared.mutex);
-    for (;;) {
-        *must_leave = w->shared.must_end || w->shared.n_written >= w->shared.n_chunks;
-        if (*must_leave || is_sync_due(w) || (slot = unwritten_slot(w))) break;
+    while (!is_sync_due(w) && !(slot = unwritten_slot(w))) {
+        *must_leave = w->shared.must_end || w->shared.written_bytes >= w->shared.total;
+        if (*must_leave) break;
         wait_unlocked(w);
     }
     pthread_mutex_unlock(&w->shared.mutex);
@@ -70,24 +78,30 @@ static tt__slot *await(tt__window *w, bool *must_leave) {
 static void fail_write(tt__window *w, int number) {
     pthread_mutex_lock(&w->shared.mutex);
     w->shared.write_errno = number;
+    tt__loop_go_on_unlocked(w);
     pthread_mutex_unlock(&w->shared.mutex);
     tt__window_wake(w);
 }
 
 static bool write_slot(tt__window *w, tt__slot *slot) {
-    uint64_t chunk = slot->chunk;
-    int number = write_whole(w->part_fd, slot->bytes, slot->size, chunk * w->chunk_bytes);
+    int number = write_whole(w->part_fd, slot->bytes, slot->size, slot->chunk * w->chunk_bytes);
     if (number) {
         fail_write(w, number);
         return false;
     }
-    tt__journal_add(&w->journal, chunk);
-    w->n_unsynced++;
     pthread_mutex_lock(&w->shared.mutex);
-    slot->is_written = true;
-    w->shared.n_written++;
-    tt__slot_pass_unlocked(w, slot);
+    tt__journal_add(&w->shared.written, slot->chunk);
+    w->shared.written_bytes += slot->size;
+    slot->state = TT__SLOT_WRITTEN;
+    if (slot->is_hashed)
+        tt__slot_free_unlocked(w, slot);
+    else
+        tt__loop_go_on_unlocked(w);
     pthread_mutex_unlock(&w->shared.mutex);
+    w->n_unsynced++;
+    if (++w->n_unstarted < START_CHUNKS) return true;
+    sync_file_range(w->part_fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* a wish: the sync tells failures */
+    w->n_unstarted = 0;
     return true;
 }
 
@@ -97,8 +111,13 @@ static bool sync_part(tt__window *w) {
         fail_write(w, errno);
         return false;
     }
-    if (w->journal_fd >= 0) tt__journal_write(w->journal_fd, &w->journal);
-    w->n_unsynced = 0;
+    bool is_told = w->journal_fd >= 0 && tt__journal_write(w->journal_fd, &w->shared.written);
+    pthread_mutex_lock(&w->shared.mutex);
+    w->shared.is_bounded = is_told;
+    w->shared.n_covered += (uint64_t)w->n_unsynced;
+    tt__loop_go_on_unlocked(w);
+    pthread_mutex_unlock(&w->shared.mutex);
+    w->n_unsynced = w->n_unstarted = 0;
     w->synced_ms = tt_clock_ms();
     return true;
 }
@@ -106,13 +125,33 @@ static bool sync_part(tt__window *w) {
 static void finish(tt__window *w) {
     if (w->n_unsynced && !sync_part(w)) return;
     pthread_mutex_lock(&w->shared.mutex);
-    w->shared.is_synced = w->shared.n_written >= w->shared.n_chunks;
+    w->shared.is_synced = w->shared.written_bytes >= w->shared.total;
     pthread_mutex_unlock(&w->shared.mutex);
     tt__window_wake(w);
 }
 
+/* Where files live in memory, room that is asked for first costs as much as room that is written. */
+static bool is_in_memory(int fd) {
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
+/* fallocate(2) itself: the C library's posix_fallocate would write all blocks where the file system has no such call. Here,
+ * because some take their time. */
+static bool reserve(tt__window *w) {
+    if (is_in_memory(w->part_fd)) return true;
+    while (w->reserve_bytes && fallocate(w->part_fd, 0, 0, (off_t)w->reserve_bytes) != 0) {
+        if (errno == EINTR) continue;
+        if (errno == EOPNOTSUPP || errno == ENOSYS) break;
+        fail_write(w, errno);
+        return false;
+    }
+    return true;
+}
+
 void *tt__writer_main(void *window) {
     tt__window *w = window;
+    if (!reserve(w)) return NULL;
     for (bool must_leave;;) {
         tt__slot *slot = await(w, &must_leave);
         if (must_leave) break;
@@ -155,21 +194,11 @@ static tt_status check_room(tt__download *d, uint64_t total) {
                          (unsigned long long)d->options->reserve_bytes >> 20);
 }
 
-/* fallocate(2) itself: the C library's posix_fallocate would write all blocks where the file system has no such call. */
-static tt_status reserve(tt__download *d, uint64_t total) {
-    while (fallocate(d->window.part_fd, 0, 0, (off_t)total) != 0) {
-        if (errno == EINTR) continue;
-        if (errno == EOPNOTSUPP || errno == ENOSYS) break;
-        return tt__fail_disk(d, "room for the file", errno);
-    }
-    return TT_OK;
-}
-
 tt_status tt__part_prepare(tt__download *d, uint64_t total) {
     if (!d->window.has_resumed && ftruncate(d->window.part_fd, 0) != 0)
         return tt__fail_disk(d, "emptying the part file", errno);
-    TT_TRY(check_room(d, total));
-    return total ? reserve(d, total) : TT_OK;
+    d->window.reserve_bytes = total;
+    return check_room(d, total);
 }
 
 /* The size first: a stream of unknown length, or an earlier and longer file, may have left another. Late errors of network
@@ -194,21 +223,21 @@ void tt__part_close(tt__download *d) {
 
 static bool keeps_journal(const tt__download *d, uint64_t total) {
     return d->options->journal_path && *d->options->journal_path && d->has_identity && total > 0 &&
-           !d->is_stream && total / d->chunk_bytes < TT__JOURNAL_MAX_CHUNKS;
+           !d->is_stream;
 }
 
 /* An old one is kept when it was taken up, else emptied before the part file is touched. */
 void tt__journal_begin(tt__download *d, uint64_t total) {
     enum { PRIVATE = 0600 };
     tt__window *w = &d->window;
+    if (w->has_resumed) w->shared.written = w->resumed;
     if (!keeps_journal(d, total)) return;
     int fresh = w->has_resumed ? 0 : O_TRUNC;
     w->journal_fd =
         open(d->options->journal_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | fresh, PRIVATE);
-    w->journal = w->has_resumed
-                     ? w->resumed
-                     : (tt__journal){.total = total, .chunk_bytes = (uint32_t)d->chunk_bytes};
-    memcpy(w->journal.identity, d->identity, sizeof d->identity);
+    w->shared.written.total = total;
+    w->shared.written.chunk_bytes = (uint32_t)d->chunk_bytes;
+    memcpy(w->shared.written.identity, d->identity, sizeof d->identity);
     if (fresh && w->journal_fd >= 0) fsync(w->journal_fd); /* the old claims are gone for good */
 }
 
@@ -240,7 +269,7 @@ void tt__journal_take_up(tt__download *d) {
     unsigned char identity[TT__IDENTITY_BYTES];
     w->has_resumed = false;
     if (!path || !*path || !tt__journal_read(path, j) || fstat(w->part_fd, &part) != 0) return;
-    if (j->chunk_bytes != d->chunk_bytes || j->total > d->options->max_bytes ||
+    if (j->chunk_bytes != d->chunk_bytes || j->total > d->max_bytes ||
         (d->file.size_is_exact && d->file.size && j->total != d->file.size))
         return;
     if (*d->file.digest && (!tt__identity_of(&d->file, "", identity) ||

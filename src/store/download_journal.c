@@ -2,14 +2,14 @@
  * number and a checksum: a write that is torn leaves the other one. All numbers are little-endian.
  *
  *     0     8    "tt.parts"
- *     8     4    version, 1
+ *     8     4    version, 2
  *     12    4    chunk_bytes
  *     16    8    total: bytes of the whole file
  *     24    8    sequence: the slot with the larger one is newer; it lies at slot sequence % 2
  *     32    32   identity: of which bytes this is a part (SHA-256 of "sha256:..." or "etag:..."); no link, no key
- *     64    3072 written: chunk i is byte i / 8, bit i % 8
- *     3136  928  zero
- *     4064  32   SHA-256 of all before it
+ *     64    15360 written: chunk i is byte i / 8, bit i % 8
+ *     15424 928  zero
+ *     16352 32   SHA-256 of all before it
  *
  * Whatever is not exactly this is no journal: the download starts anew. A journal never claims what is not on disk, as
  * the part file is synced first. */
@@ -21,7 +21,7 @@
 #include "store/download_parts.h"
 
 enum {
-    VERSION = 1,
+    VERSION = 2,
     VERSION_AT = 8,
     CHUNK_AT = 12,
     TOTAL_AT = 16,

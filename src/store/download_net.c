@@ -1,5 +1,6 @@
-/* Lanes: each is one request at a time for what one slot of the window lacks. Ranges are handed out in order; one that came
- * back goes first. Before the first good head there is one lane only, as nobody knows yet whether ranges are understood.
+/* Lanes: each is one request at a time for what is missing of one range. Ranges are handed out in order; one that came back
+ * goes first, from the byte where it broke. Bytes are gathered chunk by chunk in slots of the window; a lane whose bytes find no slot
+ * waits in the callback, and all others with it: that is how disk and journal hold the network back. Before the first good head there is one lane only, as nobody knows yet whether ranges are understood.
  *
  * What went wrong decides what happens to the range: asked for again after a wait that grows with its tries, at once when
  * the lane was only slow, after the time the server named for all lanes, with a fresh link, or the attempt ends. A stream
@@ -35,25 +36,43 @@ void tt__lanes_cancel(tt__download *d) {
         tt__lane *lane = &d->lanes[i];
         tt_http_cancel(d->loop, lane->transfer);
         lane->transfer = NULL;
-        lane->slot = NULL;
+        lane->range = NULL;
     }
+}
+
+/* ---- ranges ------------------------------------------------------------------------------------------------------ */
+
+/* The first byte that it lacks. */
+static uint64_t next_byte(const tt__download *d, const tt__range *r) {
+    return r->chunk * d->chunk_bytes + (r->slot ? r->slot->got : 0);
+}
+
+/* The journal's word before the first head; 0: not known. */
+static uint64_t known_total(const tt__download *d) {
+    return d->is_begun ? d->total : d->window.has_resumed ? d->window.resumed.total : 0;
+}
+
+static uint64_t last_byte(const tt__download *d, const tt__range *r) {
+    uint64_t end = r->end * d->chunk_bytes, total = known_total(d);
+    return (total && total < end ? total : end) - 1;
 }
 
 /* ---- second tries ------------------------------------------------------------------------------------------------ */
 
-/* A try that brought an eighth of the chunk is progress: counting begins anew. */
-static void ask_again(tt__download *d, tt__slot *slot, const tt__problem *p) {
+/* A try that brought an eighth of a range is progress: counting begins anew. */
+static void ask_again(tt__download *d, tt__range *range, const tt__problem *p) {
     int64_t wait_ms = p->wait_ms;
-    if (slot->got - slot->tried_got >= slot->size / 8 + 1) slot->n_tries = 0;
-    if (p->trouble == TT__AGAIN_FREE && slot->n_free_tries < TT__MAX_FREE_TRIES) {
-        slot->n_free_tries++;
+    uint64_t is_progress = d->range_chunks * d->chunk_bytes / 8;
+    if (next_byte(d, range) - range->tried_first > is_progress) range->n_tries = 0;
+    if (p->trouble == TT__AGAIN_FREE && range->n_free_tries < TT__MAX_FREE_TRIES) {
+        range->n_free_tries++;
         wait_ms = 0;
-    } else if (++slot->n_tries > TT__MAX_TRIES || wait_ms > TT__MAX_WAIT_MS) {
+    } else if (++range->n_tries > TT__MAX_TRIES || wait_ms > TT__MAX_WAIT_MS) {
         tt__end_attempt(d, p);
         return;
     }
-    if (wait_ms < 0) wait_ms = tt_backoff_next_ms(&slot->backoff);
-    slot->not_before_ms = tt_clock_ms() + tt__scaled_ms(d, wait_ms);
+    if (wait_ms < 0) wait_ms = tt_backoff_next_ms(&range->backoff);
+    range->not_before_ms = tt_clock_ms() + tt__scaled_ms(d, wait_ms);
     d->n_retries++;
 }
 
@@ -91,7 +110,7 @@ bool tt__renew_link(tt__download *d, int url_number, tt__problem *p, int64_t *wa
     return false;
 }
 
-static void take_fresh_link(tt__lane *lane, tt__slot *slot) {
+static void take_fresh_link(tt__lane *lane, tt__range *range) {
     tt__download *d = lane->d;
     int64_t wait_ms;
     if (!tt__renew_link(d, lane->url_number, &lane->problem, &wait_ms)) {
@@ -99,13 +118,13 @@ static void take_fresh_link(tt__lane *lane, tt__slot *slot) {
         tt__end_attempt(d, &lane->problem);
         return;
     }
-    slot->not_before_ms = tt_clock_ms() + wait_ms;
-    if (wait_ms) d->hold_until_ms = slot->not_before_ms;
+    range->not_before_ms = tt_clock_ms() + wait_ms;
+    if (wait_ms) d->hold_until_ms = range->not_before_ms;
     d->n_retries++;
 }
 
-/* The slot has no lane any more. */
-static void treat(tt__lane *lane, tt__slot *slot) {
+/* The range has no lane any more. */
+static void treat(tt__lane *lane, tt__range *range) {
     tt__download *d = lane->d;
     const tt__problem *p = &lane->problem;
     bool is_over = d->is_stream || p->trouble >= TT__NO_RANGES;
@@ -113,20 +132,20 @@ static void treat(tt__lane *lane, tt__slot *slot) {
     if (is_over)
         tt__end_attempt(d, p);
     else if (p->trouble == TT__EXPIRED)
-        take_fresh_link(lane, slot);
+        take_fresh_link(lane, range);
     else
-        ask_again(d, slot, p);
+        ask_again(d, range, p);
 }
 
 void tt__lane_give_up(tt__lane *lane) {
-    tt__slot *slot = lane->slot;
+    tt__range *range = lane->range;
     tt_http_cancel(lane->d->loop, lane->transfer);
     lane->transfer = NULL;
-    lane->slot = NULL;
-    slot->lane = NULL;
+    lane->range = NULL;
+    range->lane = NULL;
     tt__problem_set(&lane->problem, TT__AGAIN_FREE, TT_FETCH_NETWORK,
                     "%s: a connection far slower than the others", lane->d->file.name);
-    treat(lane, slot);
+    treat(lane, range);
 }
 
 /* ---- bytes ------------------------------------------------------------------------------------------------------- */
@@ -150,32 +169,6 @@ static bool sniff(tt__lane *lane, const tt__slot *slot, size_t got_before, bool 
     return false;
 }
 
-/* Copies what fits; how much did, is *taken. */
-static bool fill(tt__lane *lane, tt__slot *slot, const void *bytes, size_t size, size_t *taken) {
-    size_t before = slot->got;
-    *taken = size < slot->size - slot->got ? size : slot->size - slot->got;
-    memcpy(slot->bytes + slot->got, bytes, *taken);
-    slot->got += *taken;
-    lane->d->stored_bytes += *taken;
-    return sniff(lane, slot, before, slot->got == slot->size);
-}
-
-static void count(tt__lane *lane, size_t size) {
-    lane->n_bytes += size;
-    lane->d->fetched_bytes += size;
-}
-
-static bool on_range_bytes(void *context, const void *bytes, size_t size) {
-    tt__lane *lane = context;
-    size_t taken;
-    count(lane, size);
-    if (!fill(lane, lane->slot, bytes, size, &taken)) return false;
-    if (taken == size) return true;
-    tt__problem_set(&lane->problem, TT__NO_RANGES, TT_FETCH_RANGE,
-                    "%s: the server sends more than the range it announced", lane->d->file.name);
-    return false;
-}
-
 static void fail_window(tt__download *d, const tt__window_state *state) {
     tt__problem p = {.trouble = TT__FATAL, .wait_ms = -1};
     if (state->has_hash_failed)
@@ -192,71 +185,98 @@ static bool has_failed(const tt__window_state *state) {
     return state->write_errno || state->read_errno || state->has_hash_failed;
 }
 
-static void fail_memory(tt__download *d) {
-    tt__problem p;
-    tt__problem_set(&p, TT__FATAL, TT_FETCH_INTERNAL, "%s: out of memory for a chunk of %zu bytes",
-                    d->file.name, d->chunk_bytes);
-    tt__end_attempt(d, &p);
-}
-
-/* A stream cannot be told to wait, so its callback waits for the disk: at most until the deadline, looking at the clock's
- * side of things all the time. */
-static tt__slot *next_of_stream(tt__download *d, uint64_t chunk) {
+/* A connection cannot be told to wait, so the callback waits for the disk: at most until the deadline, looking at the
+ * clock's side of things all the time. NULL: the attempt has ended. */
+static tt__slot *await_slot(tt__download *d, uint64_t chunk) {
     enum { LOOK_MS = 100 };
+    uint64_t left = known_total(d) ? known_total(d) - chunk * d->chunk_bytes : UINT64_MAX;
+    size_t size = left < d->chunk_bytes ? (size_t)left : d->chunk_bytes;
     for (;;) {
-        bool is_out_of_memory;
-        tt__slot *slot = tt__window_take(&d->window, chunk, d->chunk_bytes, &is_out_of_memory);
+        tt__slot *slot = tt__window_take(&d->window, chunk, size);
         if (slot) return slot;
         tt__window_state state = tt__window_look(&d->window);
-        if (is_out_of_memory)
-            fail_memory(d);
-        else if (has_failed(&state))
-            fail_window(d, &state);
-        else if (tt__pace_look(d)) {
-            tt__window_wait(&d->window, LOOK_MS);
-            continue;
-        }
-        return NULL;
+        if (has_failed(&state)) fail_window(d, &state);
+        if (!tt__pace_look(d)) return NULL;
+        tt__window_wait(&d->window, LOOK_MS);
     }
+}
+
+/* Copies what fits into the range's present chunk; how much did, is *taken. */
+static bool fill(tt__lane *lane, const void *bytes, size_t size, size_t *taken) {
+    tt__download *d = lane->d;
+    tt__range *range = lane->range;
+    if (!range->slot) range->slot = await_slot(d, range->chunk);
+    tt__slot *slot = range->slot;
+    if (!slot) return false;
+    size_t before = slot->got, room = slot->size - before;
+    *taken = size < room ? size : room;
+    memcpy(slot->bytes + before, bytes, *taken);
+    slot->got += *taken;
+    d->stored_bytes += *taken;
+    if (!sniff(lane, slot, before, slot->got == slot->size)) return false;
+    if (slot->got < slot->size) return true;
+    range->slot = NULL;
+    range->chunk++;
+    tt__window_complete(&d->window, slot);
+    return true;
+}
+
+static void count(tt__lane *lane, size_t size) {
+    lane->n_bytes += size;
+    lane->d->fetched_bytes += size;
+}
+
+static bool on_range_bytes(void *context, const void *bytes, size_t size) {
+    tt__lane *lane = context;
+    const char *at = bytes;
+    count(lane, size);
+    for (size_t taken; size > 0; at += taken, size -= taken) {
+        if (lane->range->chunk == lane->range->end) break;
+        if (!fill(lane, at, size, &taken)) return false;
+    }
+    if (size == 0) return true;
+    tt__problem_set(&lane->problem, TT__NO_RANGES, TT_FETCH_RANGE,
+                    "%s: the server sends more than the range it announced", lane->d->file.name);
+    return false;
 }
 
 static bool is_stream_too_long(tt__lane *lane, size_t size) {
     tt__download *d = lane->d;
-    if (size <= d->options->max_bytes - d->streamed) return false;
+    if (size <= d->max_bytes - d->streamed) return false;
     tt__problem_set(&lane->problem, TT__FATAL, TT_FETCH_SIZE,
                     "%s: more than %" PRIu64 " bytes, which is the most for its kind", d->file.name,
-                    d->options->max_bytes);
+                    d->max_bytes);
     return true;
 }
 
 static bool on_stream_bytes(void *context, const void *bytes, size_t size) {
     tt__lane *lane = context;
-    tt__download *d = lane->d;
     const char *at = bytes;
-    size_t taken;
     count(lane, size);
     if (is_stream_too_long(lane, size)) return false;
-    for (; size > 0; at += taken, size -= taken) {
-        tt__slot *slot = lane->slot;
-        if (slot->got == slot->size) {
-            tt__window_complete(&d->window, slot);
-            lane->slot = slot = next_of_stream(d, slot->chunk + 1);
-            if (!slot) return false;
-            slot->lane = lane;
-        }
-        if (!fill(lane, slot, at, size, &taken)) return false;
-        d->streamed += taken;
+    for (size_t taken; size > 0; at += taken, size -= taken) {
+        if (!fill(lane, at, size, &taken)) return false;
+        lane->d->streamed += taken;
     }
     return true;
 }
 
 /* ---- the end of a request ---------------------------------------------------------------------------------------- */
 
-/* The last chunk of a stream is as long as it happened to be. */
-static void end_stream(tt__lane *lane, tt__slot *slot) {
+/* What is too short for a look at its first bytes has not had one. */
+static bool sniff_short(tt__lane *lane, const tt__slot *slot) {
+    static unsigned char nothing[1];
+    const tt__slot empty = {.bytes = nothing};
+    if (lane->d->streamed == 0) return sniff(lane, &empty, 0, true);
+    return !slot || sniff(lane, slot, slot->got >= TT__SNIFF_BYTES ? slot->got : 0, true);
+}
+
+/* The last chunk of a stream is as long as it happened to be. The size first: whoever looks for the chunk needs it. */
+static void end_stream(tt__lane *lane, tt__range *range) {
     tt__download *d = lane->d;
-    uint64_t n_chunks = slot->chunk + (slot->got > 0);
-    bool is_good = sniff(lane, slot, 0, true);
+    tt__slot *slot = range->slot;
+    range->is_open = false;
+    bool is_good = sniff_short(lane, slot);
     if (is_good && d->file.size_is_exact && d->file.size && d->streamed != d->file.size)
         is_good = tt__problem_set(&lane->problem, TT__WRONG_BYTES, TT_FETCH_SIZE,
                                   "%s: expected %" PRIu64 " bytes, found %" PRIu64, d->file.name,
@@ -266,9 +286,10 @@ static void end_stream(tt__lane *lane, tt__slot *slot) {
         return;
     }
     d->total = d->streamed;
+    tt__window_set_total(&d->window, d->total);
+    if (!slot) return;
     slot->size = slot->got;
     tt__window_complete(&d->window, slot);
-    tt__window_set_total(&d->window, n_chunks);
 }
 
 static void judge_failure(tt__lane *lane, const tt_http_response *r) {
@@ -287,22 +308,21 @@ static void judge_failure(tt__lane *lane, const tt_http_response *r) {
 static void on_done(void *context, const tt_http_response *r) {
     tt__lane *lane = context;
     tt__download *d = lane->d;
-    tt__slot *slot = lane->slot;
+    tt__range *range = lane->range;
     lane->transfer = NULL;
-    lane->slot = NULL;
-    if (!slot) return; /* a stream that ended while it waited for a slot: the outcome is set */
-    slot->lane = NULL;
+    lane->range = NULL;
+    range->lane = NULL;
     if (r->failure == TT_OK && d->is_stream)
-        end_stream(lane, slot);
-    else if (r->failure == TT_OK && slot->got == slot->size) {
+        end_stream(lane, range);
+    else if (r->failure == TT_OK && range->chunk == range->end) {
         tt__lane_measure(lane);
-        tt__window_complete(&d->window, slot);
+        range->is_open = false;
     } else {
         if (r->failure == TT_OK)
             tt__problem_set(&lane->problem, TT__AGAIN, TT_FETCH_NETWORK,
                             "%s: the answer ended early", d->file.name);
         judge_failure(lane, r);
-        treat(lane, slot);
+        treat(lane, range);
     }
     tt__pump(d);
 }
@@ -356,15 +376,13 @@ static tt_status send(tt__lane *lane, tt_err *err) {
     return tt_http_send(d->loop, &request, on_done, lane, &lane->transfer, err);
 }
 
-static tt_status start(tt__lane *lane, tt__slot *slot) {
+static tt_status start(tt__lane *lane, tt__range *range) {
     tt__download *d = lane->d;
-    uint64_t at = slot->chunk * d->chunk_bytes;
     tt_err err;
-    lane->slot = slot;
-    slot->lane = lane;
-    slot->tried_got = slot->got;
-    lane->first = at + slot->got;
-    lane->last = at + slot->size - 1;
+    lane->range = range;
+    range->lane = lane;
+    range->tried_first = lane->first = next_byte(d, range);
+    lane->last = last_byte(d, range);
     lane->url_number = d->url_number;
     lane->problem = (tt__problem){.trouble = TT__FINE};
     lane->started_ms = tt_clock_ms();
@@ -377,51 +395,47 @@ static tt_status start(tt__lane *lane, tt__slot *slot) {
     return err.code;
 }
 
-/* The lowest chunk that waits for a lane and may begin; *due_ms: when the next one may. */
-static tt__slot *waiting_slot(tt__download *d, int64_t now_ms, int64_t *due_ms) {
-    tt__slot *first = NULL;
-    for (int i = 0; i < TT_DOWNLOAD_WINDOW_CHUNKS; i++) {
-        tt__slot *s = &d->window.slots[i];
-        if (!s->is_filling || s->lane) continue;
-        if (s->not_before_ms > now_ms) {
-            if (*due_ms < 0 || s->not_before_ms < *due_ms) *due_ms = s->not_before_ms;
-        } else if (!first || s->chunk < first->chunk) {
-            first = s;
+/* The lowest range that waits for a lane and may begin; *due_ms: when the next one may. */
+static tt__range *waiting_range(tt__download *d, int64_t now_ms, int64_t *due_ms) {
+    tt__range *first = NULL;
+    for (int i = 0; i < TT__MAX_RANGES; i++) {
+        tt__range *r = &d->ranges[i];
+        if (!r->is_open || r->lane) continue;
+        if (r->not_before_ms > now_ms) {
+            if (*due_ms < 0 || r->not_before_ms < *due_ms) *due_ms = r->not_before_ms;
+        } else if (!first || r->chunk < first->chunk) {
+            first = r;
         }
     }
     return first;
 }
 
-static bool has_any_memory(const tt__window *w) {
-    for (int i = 0; i < TT_DOWNLOAD_WINDOW_CHUNKS; i++)
-        if (w->slots[i].bytes) return true;
-    return false;
+static bool has_resumed(const tt__download *d, uint64_t chunk) {
+    return d->window.has_resumed && tt__journal_has(&d->window.resumed, chunk);
 }
 
-/* The size is the journal's guess before the first head. */
-static size_t size_of(const tt__download *d, uint64_t chunk) {
-    uint64_t total = d->is_begun ? d->total : d->window.has_resumed ? d->window.resumed.total : 0;
-    uint64_t at = chunk * d->chunk_bytes;
-    return total > at && total - at < d->chunk_bytes ? (size_t)(total - at) : d->chunk_bytes;
+/* From the first chunk that nobody has asked for, up to one that is there. */
+static uint64_t end_of_range(const tt__download *d, uint64_t chunk) {
+    uint64_t total = known_total(d), end = chunk + 1;
+    uint64_t n_chunks = total ? total / d->chunk_bytes + (total % d->chunk_bytes != 0) : UINT64_MAX;
+    while (end < n_chunks && end - chunk < d->range_chunks && !has_resumed(d, end)) end++;
+    return end;
 }
 
-/* One slot too few is no failure: it is made when memory came back, and the first one is the only one that must be. */
-static tt__slot *fresh_slot(tt__download *d) {
-    bool is_out_of_memory;
-    if (d->is_stream && d->next_chunk > 0) return NULL; /* its lane takes them itself */
-    while (d->window.has_resumed && tt__journal_has(&d->window.resumed, d->next_chunk))
-        d->next_chunk++;
-    if (d->next_chunk >= d->n_chunks) return NULL;
-    tt__slot *slot =
-        tt__window_take(&d->window, d->next_chunk, size_of(d, d->next_chunk), &is_out_of_memory);
-    if (slot) {
-        uint64_t seed = (uint64_t)tt_clock_us() ^ d->next_chunk << 32;
-        tt_backoff_init(&slot->backoff, TT__RETRY_BASE_MS, TT__RETRY_CAP_MS, seed);
-        d->next_chunk++;
-    } else if (is_out_of_memory && !has_any_memory(&d->window)) {
-        fail_memory(d);
-    }
-    return slot;
+/* NULL when there is none, or too many wait already. */
+static tt__range *fresh_range(tt__download *d) {
+    tt__range *range = NULL;
+    for (int i = 0; i < TT__MAX_RANGES && !range; i++)
+        if (!d->ranges[i].is_open) range = &d->ranges[i];
+    while (has_resumed(d, d->next_chunk)) d->next_chunk++;
+    bool is_end = d->next_chunk >= d->n_chunks || (d->is_stream && d->next_chunk > 0);
+    if (!range || is_end) return NULL;
+    *range =
+        (tt__range){.is_open = true, .chunk = d->next_chunk, .end = end_of_range(d, d->next_chunk)};
+    uint64_t seed = (uint64_t)tt_clock_us() ^ range->chunk << 32;
+    tt_backoff_init(&range->backoff, TT__RETRY_BASE_MS, TT__RETRY_CAP_MS, seed);
+    d->next_chunk = range->end;
+    return range;
 }
 
 static void on_wake_timer(void *context) {
@@ -453,11 +467,11 @@ void tt__pump(tt__download *d) {
         return;
     }
     for (int n_busy = tt__n_busy(d); n_busy < n_wanted; n_busy++) {
-        tt__slot *slot = waiting_slot(d, now_ms, &due_ms);
+        tt__lane *lane = idle_lane(d);
+        tt__range *range = waiting_range(d, now_ms, &due_ms);
         bool may_be_fresh = d->is_begun || due_ms < 0;
-        if (!slot && may_be_fresh) slot = fresh_slot(d);
-        tt__lane *lane = slot ? idle_lane(d) : NULL;
-        if (!lane || start(lane, slot) != TT_OK) break;
+        if (!range && may_be_fresh && lane) range = fresh_range(d);
+        if (!lane || !range || start(lane, range) != TT_OK) break;
         if (n_busy + 1 > d->n_lanes_most) d->n_lanes_most = n_busy + 1;
     }
     if (due_ms >= 0) wake_later(d, due_ms);

@@ -106,7 +106,7 @@ static double median_of_others(const tt__download *d, const tt__lane *lane, int6
 }
 
 static bool is_slow(const tt__download *d, const tt__lane *lane, int64_t now_ms) {
-    if (!lane->transfer || !lane->slot || lane->slot->n_free_tries >= TT__MAX_FREE_TRIES ||
+    if (!lane->transfer || !lane->range || lane->range->n_free_tries >= TT__MAX_FREE_TRIES ||
         now_ms - lane->started_ms < tt__scaled_ms(d, SLOW_AFTER_MS))
         return false;
     return present_speed(lane, now_ms) * SLOW_DIVISOR < median_of_others(d, lane, now_ms);
@@ -117,7 +117,7 @@ static void look_at_lanes(tt__download *d, int64_t now_ms) {
         if (is_slow(d, &d->lanes[i], now_ms)) tt__lane_give_up(&d->lanes[i]);
 }
 
-/* Lanes that waited for the window or the disk say nothing about the network. */
+/* Lanes that had nothing to ask for say nothing about the network. */
 static void count_lanes(tt__download *d, int64_t now_ms) {
     int64_t passed_ms = now_ms - d->paced_ms;
     if (passed_ms < tt__scaled_ms(d, COUNT_LANES_MS)) return;

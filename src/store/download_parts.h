@@ -5,7 +5,7 @@
  *     download_net.c      lanes: requests on the loop, their trouble, their second tries
  *     download_check.c    an answer's head: is it what was asked for?
  *     download_pace.c     the clock's side: progress, deadline, slow lanes, how many lanes
- *     download_chunks.c   the window: chunks in memory, shared by the three threads
+ *     download_chunks.c   the window: chunks in memory and which are on disk, shared by the three threads
  *     download_hash.c     thread: SHA-256 of the chunks in order
  *     download_disk.c     thread: chunks to the part file, sync, journal; the part file itself
  *     download_journal.c  the journal's bytes
@@ -46,10 +46,10 @@ const char *tt__sniff(const unsigned char *bytes, size_t n, uint64_t total);
 /* ---- download_journal.c ------------------------------------------------------------------------------------------ */
 
 enum {
-    TT__JOURNAL_SLOT_BYTES = 4096, /* two of them: one is whole whatever happens to the other */
-    TT__JOURNAL_BITMAP_BYTES = 3072,
-    TT__JOURNAL_MAX_CHUNKS = 8 * TT__JOURNAL_BITMAP_BYTES, /* 384 GiB of chunks of 16 MiB */
-    TT__JOURNAL_MAX_CHUNK_BYTES = 64 << 20,
+    TT__JOURNAL_SLOT_BYTES = 16384, /* two of them: one is whole whatever happens to the other */
+    TT__JOURNAL_BITMAP_BYTES = 15360,
+    TT__JOURNAL_MAX_CHUNKS = 8 * TT__JOURNAL_BITMAP_BYTES, /* 60 GiB of chunks of 512 KiB */
+    TT__JOURNAL_MAX_CHUNK_BYTES = 16 << 20,
 };
 
 typedef struct tt__journal {
@@ -71,44 +71,50 @@ bool tt__journal_write(int fd, tt__journal *j);
 
 /* ---- download_chunks.c ------------------------------------------------------------------------------------------- */
 
-typedef struct tt__lane tt__lane;
+/* FREE --take--> FILLING --complete--> COMPLETE --written--> WRITTEN --hashed, or room is needed--> FREE; what was hashed
+ * before it was written is free when it is. */
+typedef enum tt__slot_state {
+    TT__SLOT_FREE,
+    TT__SLOT_FILLING,
+    TT__SLOT_COMPLETE,
+    TT__SLOT_WRITTEN
+} tt__slot_state;
 
-typedef enum tt__slot_state { TT__SLOT_FREE, TT__SLOT_FILLING, TT__SLOT_COMPLETE } tt__slot_state;
-
-/* A chunk in memory. FILLING: the loop's alone. COMPLETE: nobody writes it any more; writer and hasher read it. */
+/* A chunk in memory. FILLING: the loop's alone. Afterwards nobody writes its bytes; writer and hasher read them. */
 typedef struct tt__slot {
-    unsigned char *bytes; /* [chunk_bytes]; owned by the window; NULL until first used */
-    uint64_t chunk;
+    unsigned char *bytes; /* [chunk_bytes], in the window's memory */
     size_t size, got;
-    tt__slot_state state;       /* shared */
-    bool is_written, is_hashed; /* shared, of a COMPLETE one: both done frees it */
-
-    /* The loop's: */
-    tt__lane *lane;   /* who fills it; NULL: it waits for a lane */
-    size_t tried_got; /* before the last try */
-    int n_tries, n_free_tries;
-    tt_backoff backoff;
-    int64_t not_before_ms;
-    bool
-        is_filling; /* as the state, for the loop alone; apart from it, as compilers read neighbours in one go */
+    uint64_t chunk;
+    tt__slot_state state;            /* shared, as are: */
+    bool is_being_hashed, is_hashed; /* of a COMPLETE or WRITTEN one */
 } tt__slot;
 
 typedef struct tt__window {
     int part_fd, journal_fd; /* journal_fd -1: none is kept */
-    int wake_fd;             /* an eventfd: something has changed for the loop to see */
+    int wake_fd;             /* an eventfd: done, or something failed */
     size_t chunk_bytes;
     int64_t journal_ms;
-    tt__slot slots[TT_DOWNLOAD_WINDOW_CHUNKS];
+    uint64_t reserve_bytes; /* of the part file: the writer asks for them; 0: not known */
+    unsigned char
+        *memory; /* [TT_DOWNLOAD_MEMORY_CHUNKS][chunk_bytes], owned; touched as far as needed */
+    tt__slot slots[TT_DOWNLOAD_MEMORY_CHUNKS];
 
     tt__journal resumed; /* chunks that were on disk before; constant while the threads run */
     bool has_resumed;
 
     struct {
         pthread_mutex_t mutex;
-        pthread_cond_t changed;
-        bool must_end;     /* the threads leave soon */
-        uint64_t n_chunks; /* UINT64_MAX: not known yet */
-        uint64_t n_written;
+        pthread_cond_t for_loop, for_writer, for_hasher;
+        bool must_end; /* the threads leave soon */
+        bool is_loop_waiting;
+        uint64_t total, n_chunks; /* UINT64_MAX: not known yet */
+        uint64_t wanted;          /* the chunk that the hasher waits for; UINT64_MAX: none */
+        uint64_t written_bytes;
+        tt__journal written;         /* what is on disk: the writer's to change */
+        uint64_t n_taken, n_covered; /* chunks: begun in memory; in the journal since */
+        bool is_bounded;             /* a journal is kept, and could be written */
+        short free_slots[TT_DOWNLOAD_MEMORY_CHUNKS]; /* the one used last is taken first */
+        int n_free;
         bool is_synced, has_digest; /* the end of each thread's work */
         int write_errno, read_errno;
         bool has_hash_failed;
@@ -116,8 +122,8 @@ typedef struct tt__window {
 
     pthread_t writer, hasher;
     bool has_writer, has_hasher;
-    tt__journal journal; /* the writer's */
-    uint64_t n_unsynced;
+    int n_unsynced,
+        n_unstarted; /* the writer's: chunks; unstarted: the disk was not told to begin */
     int64_t synced_ms;
     EVP_MD_CTX *sha; /* the hasher's, as are: */
     unsigned char digest[32];
@@ -132,11 +138,12 @@ void tt__window_clear(tt__window *w);
 tt_status tt__window_begin(tt__window *w, uint64_t total, tt_err *err);
 void tt__window_end(tt__window *w); /* stops and joins them; they may be done or not */
 
-/* A free slot for this chunk, FILLING, or NULL: none is free, or (*is_out_of_memory) no memory for one. */
-tt__slot *tt__window_take(tt__window *w, uint64_t chunk, size_t size, bool *is_out_of_memory);
+/* A slot for this chunk, FILLING. NULL: not now, as the disk or the journal is behind; tt__window_wait waits until it may be
+ * worth another try. */
+tt__slot *tt__window_take(tt__window *w, uint64_t chunk, size_t size);
+void tt__window_wait(tt__window *w, int64_t for_ms);
 void tt__window_complete(tt__window *w, tt__slot *slot);
-void tt__window_set_total(tt__window *w, uint64_t n_chunks);
-void tt__window_wait(tt__window *w, int64_t for_ms); /* until something changes */
+void tt__window_set_total(tt__window *w, uint64_t total);
 
 typedef struct tt__window_state {
     bool is_done; /* synced and hashed */
@@ -145,9 +152,10 @@ typedef struct tt__window_state {
 } tt__window_state;
 tt__window_state tt__window_look(tt__window *w);
 
-/* For the two threads: a slot got further, or failed. */
+/* For the two threads: */
 void tt__window_wake(tt__window *w);
-void tt__slot_pass_unlocked(tt__window *w, tt__slot *slot);
+void tt__slot_free_unlocked(tt__window *w, tt__slot *slot);
+void tt__loop_go_on_unlocked(tt__window *w); /* there may be room for it now */
 
 void *tt__hasher_main(void *window);
 void *tt__writer_main(void *window);
@@ -157,7 +165,7 @@ void *tt__writer_main(void *window);
 typedef struct tt__download tt__download;
 
 tt_status tt__part_open(tt__download *d);
-/* Room for total bytes beside the reserve, and asked for at once where the file system can. */
+/* Room for total bytes beside the reserve; the writer then asks for it where the file system can. */
 tt_status tt__part_prepare(tt__download *d, uint64_t total);
 tt_status tt__part_finish(tt__download *d, uint64_t total); /* exact size, synced, closed */
 void tt__part_close(tt__download *d);                       /* after failure */
@@ -188,10 +196,30 @@ typedef struct tt__problem {
     tt_fetch_error error;
 } tt__problem;
 
+typedef struct tt__lane tt__lane;
+
+/* Chunks that are asked for together, from the one that is being received to the end. */
+typedef struct tt__range {
+    bool is_open;
+    uint64_t chunk, end;  /* end: the first that is not its own */
+    tt__slot *slot;       /* what there is of `chunk`; NULL: nothing */
+    tt__lane *lane;       /* who asks; NULL: it waits for a lane */
+    uint64_t tried_first; /* byte: where the last try began */
+    int n_tries, n_free_tries;
+    tt_backoff backoff;
+    int64_t not_before_ms;
+} tt__range;
+
+/* Lanes, and ranges that wait for a second try. Each holds one slot at most, so that there are always others. */
+enum { TT__MAX_RANGES = 2 * TT_DOWNLOAD_MAX_CONNECTIONS };
+_Static_assert(TT__MAX_RANGES < TT_DOWNLOAD_MEMORY_CHUNKS / 2 &&
+                   TT__MAX_RANGES < TT_DOWNLOAD_INTERVAL_CHUNKS / 2,
+               "chunks that are not complete must not keep a journal from being due");
+
 struct tt__lane {
     tt__download *d;
     tt_http_transfer *transfer; /* NULL: idle */
-    tt__slot *slot;
+    tt__range *range;
     uint64_t first, last; /* of the range asked for */
     int url_number;       /* which of the links was asked */
     bool is_body_good;    /* the head was */
@@ -212,6 +240,8 @@ struct tt__download {
     tt__window window;
     int64_t begun_ms, deadline_ms;
     size_t chunk_bytes;
+    uint64_t range_chunks;
+    uint64_t max_bytes; /* the caller's, and what a map of chunks can hold */
 
     /* of this attempt: */
     bool is_stream;                             /* one request without a range */
@@ -227,6 +257,7 @@ struct tt__download {
     uint64_t streamed;   /* a stream's bytes so far */
     uint64_t resumed_bytes;
 
+    tt__range ranges[TT__MAX_RANGES];
     tt__lane lanes[TT_DOWNLOAD_MAX_CONNECTIONS];
     int n_lanes_max, n_lanes_wanted;
     int64_t hold_until_ms; /* no request begins before: Retry-After */
@@ -252,7 +283,7 @@ struct tt__download {
 };
 
 enum {
-    TT__MAX_TRIES = 6,      /* per chunk, without progress in between */
+    TT__MAX_TRIES = 6,      /* per range, without progress in between */
     TT__MAX_FREE_TRIES = 3, /* stalls and slow lanes that do not count */
     TT__RETRY_BASE_MS = 250,
     TT__RETRY_CAP_MS = 20 * 1000,

@@ -280,6 +280,7 @@ static inline void dl_options(dl_case *c) {
                                        .max_bytes = 1 << 30,
                                        .deadline_ms = 120 * 1000,
                                        .chunk_bytes = DL_CHUNK,
+                                       .range_chunks = 1,
                                        .time_divisor =
                                            10}; /* a stall is 1.5 s: more than a busy machine's */
 }

@@ -29,6 +29,46 @@ static void every_size_around_a_chunk_arrives(void **state) {
     }
 }
 
+static void a_range_has_many_chunks(void **state) {
+    (void)state;
+    static const size_t SIZES[] = {50, 8 * DL_CHUNK - 1, 8 * DL_CHUNK, 8 * DL_CHUNK + 1,
+                                   300 * DL_CHUNK + 17};
+    for (size_t i = 0; i < sizeof SIZES / sizeof *SIZES; i++)
+        for (int n_connections = 1; n_connections <= 8; n_connections += 7) {
+            dl_case *c = dl_begin(dl_serve_well, SIZES[i]);
+            c->options.range_chunks = 8;
+            c->options.n_connections = n_connections;
+            dl_expect_good(c);
+            assert_int_equal(c->out.fetched_bytes, SIZES[i]);
+            assert_int_equal(c->server->n_requests,
+                             (SIZES[i] + 8 * DL_CHUNK - 1) / ((size_t)8 * DL_CHUNK));
+            dl_end(c);
+        }
+}
+
+enum { MORE_THAN_MEMORY = TT_DOWNLOAD_MEMORY_CHUNKS + 40 };
+
+/* The first range is the last to come, until which the hash waits. */
+static bool serve_the_first_last(dl_server *s, int fd, const dl_request *r) {
+    enum { PATIENCE = 30 * 1000 };
+    for (int i = 0; r->first < DL_CHUNK && s->n_requests < MORE_THAN_MEMORY && i < PATIENCE; i++) {
+        if (i == 0) dl_head_206(s, fd, r->first, dl_last(s, r));
+        usleep(1000);
+        if (s->n_requests >= MORE_THAN_MEMORY)
+            return dl_body(s, fd, r->first, dl_last(s, r) - r->first + 1);
+    }
+    return dl_serve_well(s, fd, r);
+}
+
+static void chunks_that_find_no_memory_are_read_back(void **state) {
+    (void)state;
+    dl_case *c = dl_begin(serve_the_first_last, (size_t)2 * MORE_THAN_MEMORY * DL_CHUNK);
+    c->options.time_divisor = 1; /* nobody is slow */
+    dl_expect_good(c);
+    assert_int_equal(c->out.fetched_bytes, c->server->size);
+    dl_end(c);
+}
+
 static void nothing_need_be_promised(void **state) {
     (void)state;
     dl_case *c = dl_begin(dl_serve_well, SIZE);
@@ -392,6 +432,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_arrives_whole_over_several_connections),
         cmocka_unit_test(every_size_around_a_chunk_arrives),
+        cmocka_unit_test(a_range_has_many_chunks),
+        cmocka_unit_test(chunks_that_find_no_memory_are_read_back),
         cmocka_unit_test(nothing_need_be_promised),
         cmocka_unit_test(a_size_that_is_only_a_word_does_not_bind),
         cmocka_unit_test(requests_carry_no_credential),

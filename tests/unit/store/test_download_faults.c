@@ -102,6 +102,7 @@ static bool one_round(uint64_t seed) {
     dice_state = seed;
     dl_case *c = dl_begin(serve_at_random, 100 + dice(MAX_CHUNKS * DL_CHUNK));
     c->options.n_connections = 1 + (int)dice(8);
+    c->options.range_chunks = 1 + (int)dice(6);
     c->options.time_divisor = 500;
     c->file.is_signed = true;
     c->options.again = again;
