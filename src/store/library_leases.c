@@ -2,16 +2,21 @@
  *
  * A lease is a file whose time is moved on while it holds; five minutes without that and it counts no more, nor if it lies as far
  * ahead, from before a clock was put right: one that beats is at the present again in seconds. If it is gone (a process
- * that was frozen for an hour comes back), the next beat makes it again. */
+ * that was frozen for an hour comes back), the next beat makes it again. In it stands
+ *
+ *     <machine> <pid> <start of the process>
+ *
+ * and what a process here left that is known to be dead counts no more at once: whoever comes after a crash may need its room. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "store/library_parts.h"
 
-enum { FILE_MODE = 0644 };
+enum { FILE_MODE = 0644, MAX_TEXT_BYTES = 128 };
 
 struct tt_library_lease {
     tt_library *l;
@@ -19,8 +24,9 @@ struct tt_library_lease {
 };
 
 static bool write_lease(const tt_library *l, const char *name) {
-    char text[128];
-    int n = snprintf(text, sizeof text, "%s %ld\n", l->machine, (long)getpid());
+    char text[MAX_TEXT_BYTES];
+    int n = snprintf(text, sizeof text, "%s %ld %" PRIu64 "\n", l->machine, (long)getpid(),
+                     tt__process_start(getpid()));
     int fd = openat(l->own->v1[TT__LEASES], name,
                     O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, FILE_MODE);
     if (fd < 0) return false;
@@ -68,6 +74,20 @@ static bool is_lease(const char *name) {
            name[TT_DIGEST_HEX] == '.';
 }
 
+static bool is_left_by_the_dead(const tt_library *l, const char *name) {
+    char machine[TT__NONCE_HEX + 1];
+    long pid;
+    uint64_t started;
+    tt_buf text;
+    tt_buf_init(&text, MAX_TEXT_BYTES);
+    bool is_dead = tt__read_at(l->own->v1[TT__LEASES], name, &text, NULL) == TT_OK &&
+                   text.size > 0 &&
+                   sscanf(text.data, "%16[0-9a-f] %ld %" SCNu64, machine, &pid, &started) == 3 &&
+                   tt__process_is_dead(l, machine, pid, started);
+    tt_buf_release(&text);
+    return is_dead;
+}
+
 void tt__leases_walk(tt_library *l, int64_t now_s, void (*each)(void *context, const char *digest),
                      void *context, bool may_remove) {
     DIR *folder = tt__walk(l->own->v1[TT__LEASES]);
@@ -78,7 +98,8 @@ void tt__leases_walk(tt_library *l, int64_t now_s, void (*each)(void *context, c
         if (!is_lease(file->d_name) || !tt__stat_at(l->own->v1[TT__LEASES], file->d_name, &st))
             continue;
         bool counts = st.st_mtim.tv_sec > now_s - TT__LEASE_STALE_S &&
-                      st.st_mtim.tv_sec < now_s + TT__LEASE_STALE_S;
+                      st.st_mtim.tv_sec < now_s + TT__LEASE_STALE_S &&
+                      !is_left_by_the_dead(l, file->d_name);
         memcpy(digest, file->d_name, TT_DIGEST_HEX);
         digest[TT_DIGEST_HEX] = '\0';
         if (counts && each) each(context, digest);

@@ -388,6 +388,28 @@ static void a_lease_counts_while_it_beats(void **state) {
     lb_end(c);
 }
 
+/* A crash must not hold what it used for the five minutes that a machine which cannot be asked would. */
+static void the_lease_of_a_process_that_died_counts_no_more(void **state) {
+    (void)state;
+    lb_case *c = lb_begin();
+    tt_library_lease *lease;
+    tt_library_entry e = lb_put(c, "civitai:1", "one");
+    reopen(c, 1);
+    pid_t child = fork();
+    if (child == 0) {
+        bool is_taken = tt_library_lease_take(c->l, e.digest, &lease, NULL) == TT_OK;
+        bool holds = is_taken && sweep(c, 0, false).n_evicted == 0;
+        _exit(holds ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_int_equal(lb_count(c, "v1/leases"), 1);
+    assert_int_equal(sweep(c, 0, false).n_evicted, 1);
+    assert_int_equal(lb_count(c, "v1/leases"), 0);
+    lb_end(c);
+}
+
 /* The clock of who keeps the files was put back. Without this a dead one would hold for as long as the clock was wrong. */
 static void a_lease_from_the_future_counts_when_it_beats_again(void **state) {
     (void)state;
@@ -605,6 +627,7 @@ int main(void) {
         cmocka_unit_test(the_part_of_a_dead_process_is_taken_over),
         cmocka_unit_test(the_part_of_another_machine_is_copied),
         cmocka_unit_test(a_lease_counts_while_it_beats),
+        cmocka_unit_test(the_lease_of_a_process_that_died_counts_no_more),
         cmocka_unit_test(a_lease_from_the_future_counts_when_it_beats_again),
         cmocka_unit_test(use_is_written_down_now_and_then),
         cmocka_unit_test(the_least_used_goes_first_and_pins_stay),
