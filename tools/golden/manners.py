@@ -26,7 +26,7 @@ import scipy.stats
 import torch
 from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
-from samplers import DATA, SDXL, SEED, floats, model
+from samplers import DATA, SDXL, SEED, floats, make, model
 
 SHAPE = (1, 4, 8, 8)
 COMPAT = {"diffusers": 0, "a1111": 1, "comfyui": 2}
@@ -70,16 +70,6 @@ TWICE = ("heun", "dpm2", "dpm2_a", "dpmpp_sde")
 WITH_GENERATOR = ("dpm2_a", "tcd")
 
 
-def make(sampler, schedule, facts):
-    cls, extra = CLASSES[sampler]
-    config = dict(SDXL, **facts, **extra)
-    if schedule in ("leading", "trailing", "linspace"):
-        config["timestep_spacing"] = schedule
-    elif schedule != "default":
-        config[f"use_{schedule}_sigmas"] = True
-    return cls.from_config(config)
-
-
 def alpha_sigma(scheduler, t):
     a = scheduler.alphas_cumprod[int(t)].double()
     return float(((1 - a) / a).sqrt())
@@ -106,7 +96,8 @@ def points(sampler, scheduler, n):
 
 
 def diffusers_run(sampler, schedule, steps, v=False, spacing="leading", eta=-1.0, strength=1.0, start=0.0, end=1.0):
-    scheduler = make(sampler, schedule, dict(prediction_type="v_prediction" if v else "epsilon", timestep_spacing=spacing))
+    facts = dict(prediction_type="v_prediction" if v else "epsilon", timestep_spacing=spacing)
+    scheduler = make(sampler, schedule, facts, CLASSES)
     scheduler.set_timesteps(steps)
     generator = torch.Generator().manual_seed(SEED)
     noise = torch.randn(SHAPE, generator=generator)

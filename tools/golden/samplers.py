@@ -51,8 +51,8 @@ CLASSES = {
 RAMPS = ("euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc")  # classes that know use_karras_sigmas
 
 
-def make(sampler, schedule, facts):
-    cls, extra = CLASSES[sampler]
+def make(sampler, schedule, facts, classes=None):
+    cls, extra = (classes or CLASSES)[sampler]
     config = dict(SDXL, **facts, **extra)
     if schedule in ("leading", "trailing", "linspace"):
         config["timestep_spacing"] = schedule
