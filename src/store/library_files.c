@@ -170,8 +170,3 @@ bool tt__process_is_dead(const tt_library *l, const char *machine, long pid, uin
     if (strcmp(machine, l->machine) != 0 || pid <= 0 || !l->knows_processes) return false;
     return tt__process_start(pid) != started;
 }
-
-tt_status tt__need_own(tt_library *l, tt_err *err) {
-    if (l->own) return TT_OK;
-    return tt_fail(err, TT_E_IO, "the folder of models cannot be written: %s", l->reason);
-}

@@ -1,6 +1,9 @@
 /* Roots, and whether ours can be written. A root is looked at once: its folders' descriptors are kept, so that nobody who
  * moves a folder or plants a link later leads us elsewhere.
  *
+ * Unless ours itself is taken away or replaced while it is open (somebody empties the volume under a worker that runs for days):
+ * who is about to write finds out, and it is made and opened again, under the same numbers.
+ *
  * Ours is made when it is missing. Whatever stands in the way (a volume that is not mounted, a read-only one, a link where a
  * folder should be) is kept as the reason and ends nothing: what is there is served. */
 #include <errno.h>
@@ -140,6 +143,50 @@ static void open_own(tt_library *l, const char *path) {
     if (status != TT_OK) snprintf(l->reason, sizeof l->reason, "%s", err.message);
 }
 
+/* ---- again ------------------------------------------------------------------------------------------------------- */
+
+/* Whether what is held is what stands at the path. */
+static bool is_in_place(const tt__root *root) {
+    enum { ROOM = TT_MODEL_PATH_BYTES - 64 };
+    for (int i = 0; i < TT__FOLDERS; i++) {
+        char path[TT_MODEL_PATH_BYTES];
+        struct stat there, held;
+        snprintf(path, sizeof path, "%.*s/v1/%s%s", ROOM, root->path, FOLDERS[i],
+                 i == TT__BLOBS ? "/sha256" : "");
+        if (stat(path, &there) != 0 || fstat(root->v1[i], &held) != 0 ||
+            there.st_dev != held.st_dev || there.st_ino != held.st_ino)
+            return false;
+    }
+    return true;
+}
+
+/* dup3(2) replaces what a number stands for in one step: who uses it at this moment has the old folder or the new one. */
+static tt_status replace_folders(tt__root *own, const tt__root *fresh, tt_err *err) {
+    bool is_done = dup3(fresh->fd, own->fd, O_CLOEXEC) >= 0;
+    for (int i = 0; is_done && i < TT__FOLDERS; i++)
+        is_done = dup3(fresh->v1[i], own->v1[i], O_CLOEXEC) >= 0;
+    return is_done ? TT_OK : tt_fail_errno(err, "cannot open again", own->path);
+}
+
+static tt_status place_again(tt__root *own, tt_err *err) {
+    tt__root fresh;
+    TT_TRY(make_own(own->path, err));
+    open_root(&fresh, own->path);
+    tt_status status = try_writing(&fresh, err);
+    if (status == TT_OK) status = replace_folders(own, &fresh, err);
+    close_root(&fresh);
+    return status;
+}
+
+tt_status tt__need_own(tt_library *l, tt_err *err) {
+    if (!l->own)
+        return tt_fail(err, TT_E_IO, "the folder of models cannot be written: %s", l->reason);
+    pthread_mutex_lock(&l->placing);
+    tt_status status = is_in_place(l->own) ? TT_OK : place_again(l->own, err);
+    pthread_mutex_unlock(&l->placing);
+    return status;
+}
+
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static size_t read_small(const char *path, char *out, size_t size) {
@@ -183,6 +230,7 @@ tt_status tt_library_open(const tt_library_options *o, tt_library **out, tt_err 
     tt_library *l = tt_alloc(sizeof *l);
     if (!l) return tt_fail_nomem(err, "library", sizeof *l);
     pthread_mutex_init(&l->seen.mutex, NULL);
+    pthread_mutex_init(&l->placing, NULL);
     l->max_bytes = o->max_bytes;
     l->reserve_bytes = o->reserve_bytes;
     l->no_locks = o->no_locks;
@@ -197,6 +245,7 @@ void tt_library_close(tt_library *l) {
     if (!l) return;
     for (int i = 0; i < l->n_roots; i++) close_root(&l->roots[i]);
     pthread_mutex_destroy(&l->seen.mutex);
+    pthread_mutex_destroy(&l->placing);
     tt_free(l);
 }
 

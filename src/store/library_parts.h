@@ -18,7 +18,8 @@
  *     library_negative.c   what could not be had
  *     library_folders.c    plain folders of files
  *
- * Threads: a library is constant after it was opened, but for the locks seen (fenced in tt__seen). */
+ * Threads: a library is constant after it was opened, but for the locks seen (fenced in tt__seen) and what the
+ * descriptors of its own root stand for (library_open.c). */
 #ifndef TT_STORE_LIBRARY_PARTS_H
 #define TT_STORE_LIBRARY_PARTS_H
 
@@ -78,13 +79,19 @@ struct tt_library {
     bool no_locks;
     char machine[TT__NONCE_HEX +
                  1];      /* boot and process namespace: where a process' number means something */
-    bool knows_processes; /* /proc tells who lives */
+    bool knows_processes;    /* /proc tells who lives */
+    pthread_mutex_t placing; /* held while own is looked for, and made and opened again */
     struct tt__seen {
         pthread_mutex_t mutex;
         tt__sighting locks[TT__SEEN_LOCKS];
         int next;
     } seen;
 };
+
+/* ---- library_open.c ---------------------------------------------------------------------------------------------- */
+
+/* Before anything is written: TT_E_IO with the reason where that cannot be. Folders that were taken away are made again. */
+tt_status tt__need_own(tt_library *l, tt_err *err);
 
 /* ---- library_files.c --------------------------------------------------------------------------------------------- */
 
@@ -102,8 +109,6 @@ int64_t tt__fs_now_s(tt_library *l);
 int64_t tt__now_s(void);
 /* A folder to walk; NULL (errno) when it is not there. dir stays open. */
 DIR *tt__walk(int dir);
-tt_status tt__need_own(tt_library *l,
-                       tt_err *err); /* TT_E_IO with the reason when nothing can be written */
 bool tt__process_is_dead(const tt_library *l, const char *machine, long pid, uint64_t started);
 uint64_t tt__process_start(long pid); /* 0: no such process */
 

@@ -1,6 +1,7 @@
 """Jobs of a worker whose models come through the store."""
 
 import asyncio
+import shutil
 import signal
 import time
 
@@ -148,6 +149,21 @@ async def a_changed_file_is_read_when_a_signal_says_so(flow):
         worker.process.send_signal(signal.SIGHUP)
         check((await worker.job("three"))["output"]["metadata"]["preset"], "ships")
     assert "the changed file is not used" in worker.text()
+
+
+@case
+async def a_store_that_somebody_empties_is_filled_again(flow):
+    tree = presets()
+    tree["default"] = "boats"
+    tree["presets"]["ships"] = {"checkpoint": "civitai:501"}
+    flow.write("tintype.json", tree)
+    async with Worker(flow) as worker:
+        for i, folder in enumerate(("store/v1", "store")):
+            await worker.job(f"before-{i}")
+            shutil.rmtree(flow.folder / folder)
+            names = [(await worker.job(f"{preset}-{i}", preset=preset))["output"]["metadata"]["model"]
+                     for preset in ("boats", "ships", "boats")]
+            check(names, ["SD XL v1.0", "Other v1.0", "SD XL v1.0"])
 
 
 @case
