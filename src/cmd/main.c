@@ -97,7 +97,9 @@ static void fill_standard_descriptors(void) {
 int main(int argc, char **argv) {
     tt__wait_passively(argv);
     fill_standard_descriptors();
-    signal(SIGPIPE, SIG_IGN); /* a reader that left is an error like any other: write says so */
+    /* A reader that left, a limit on files (ulimit -f): errors like any other, write says so. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     const char *name = argc > 1 ? argv[1] : "";
     const command *found = find_command(name);
     if (found) return found->run(argc - 2, argv + 2);

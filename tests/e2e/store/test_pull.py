@@ -1,6 +1,7 @@
 """tintype pull: what comes, what is said of it, and what happens when it is interrupted."""
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -243,6 +244,14 @@ def a_store_that_cannot_be_written_is_said(store):
     done = store.run("pull", "civitai:202", status=1, env={"TINTYPE_MODELS": "/dev/null/models"})
     has(done.err, "not here, and cannot be kept: ")
     equal(store.run("models", env={"TINTYPE_MODELS": "/dev/null/models"}).status, 0)
+
+
+@case
+def a_limit_on_files_is_said_and_leaves_nothing(store):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))  # noqa: E731
+    done = store.end(store.start("pull", "civitai:601", "-q", preexec_fn=limit), expected=1)
+    has(done.err, "File too large")
+    equal(store.parts(), [])
 
 
 if __name__ == "__main__":
