@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 
-enum { MIN_WAIT_MS = 1000, MAX_WAIT_MS = 300 * 1000, DEFAULT_WAIT_MS = 90 * 1000 };
+enum { MIN_WAIT_MS = 1000, MAX_WAIT_MS = 300 * 1000 };
 
 /* ---- query parameters -------------------------------------------------------------------------------------------- */
 
@@ -85,7 +85,7 @@ void tt__handle_status(const tt__call *call) {
 void tt__handle_status_sync(const tt__call *call) {
     tt_job_view view;
     tt_err err;
-    int64_t wait_ms = DEFAULT_WAIT_MS;
+    int64_t wait_ms = TT__DEFAULT_WAIT_MS;
     if (tt__query_wait(call, &wait_ms, &err) != TT_OK) {
         tt__reply_failure(call, &err);
     } else if (get(call, &view)) {

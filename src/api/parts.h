@@ -36,8 +36,8 @@ typedef struct tt__call {
 enum { TT__RECENT_JOBS = 100 }; /* of GET /requests: a screenful or two */
 
 struct tt_api {
-    tt_api_options
-        options; /* queue, log and callbacks are borrowed; the strings below are our copies */
+    /* queue, log and callbacks are borrowed; the strings below are our copies */
+    tt_api_options options;
     char *title, *version, *cors_origin;
     bool has_key;
     unsigned char key_digest[32]; /* SHA-256: keys of any length compare in constant time */
@@ -83,6 +83,7 @@ void tt__handle_openapi(const tt__call *call);
 void tt__handle_metrics(const tt__call *call);
 void tt__handle_ready(const tt__call *call);
 
+enum { TT__DEFAULT_WAIT_MS = 90 * 1000 }; /* of requests that wait and do not say how long */
 /* ?wait= within its range, in milliseconds. Absent: *out stays. Not a number: TT_E_INVALID. */
 tt_status tt__query_wait(const tt__call *call, int64_t *out, tt_err *err);
 

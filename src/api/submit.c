@@ -6,8 +6,6 @@
 #include "api/park.h"
 #include "base/clock.h"
 
-enum { DEFAULT_WAIT_MS = 90 * 1000 };
-
 static const char *const RETRY_AFTER_S = "5"; /* a full queue needs a job or two to move on */
 
 static void reply_not_submitted(const tt__call *call, const tt_err *err) {
@@ -69,7 +67,7 @@ void tt__handle_run(const tt__call *call) {
 
 void tt__handle_runsync(const tt__call *call) {
     tt__call job = *call;
-    int64_t wait_ms = DEFAULT_WAIT_MS;
+    int64_t wait_ms = TT__DEFAULT_WAIT_MS;
     tt_err err;
     if (tt__query_wait(call, &wait_ms, &err) != TT_OK)
         tt__reply_failure(call, &err);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 enum { FIRST_CAPACITY = 64 };
 #define NOT_IN_HEAP SIZE_MAX
@@ -40,15 +41,11 @@ static void unlock(tt__waits *w) {
 }
 
 tt_status tt__waits_new(tt__waits **out, tt_err *err) {
-    pthread_condattr_t monotonic;
     tt__waits *w = tt_alloc(sizeof *w);
     *out = w;
     if (!w) return tt_fail_nomem(err, "table of waits", sizeof *w);
     pthread_mutex_init(&w->mutex, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->no_events, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    tt_clock_condition_init(&w->no_events);
     return TT_OK;
 }
 
@@ -374,19 +371,8 @@ void tt__waits_take_events(tt__waits *w, tt__wait *wait) {
     wait->next = NULL;
 }
 
-int tt__waits_n_events(tt__waits *w) {
-    lock(w);
-    int n = w->n_events;
-    unlock(w);
-    return n;
-}
-
 bool tt__waits_await_no_events(tt__waits *w, int64_t timeout_ms) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t ns = until.tv_nsec + (timeout_ms % 1000) * 1000000;
-    until.tv_sec += timeout_ms / 1000 + ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
+    struct timespec until = tt_clock_moment(tt_clock_ms() + timeout_ms);
     lock(w);
     while (w->n_events && pthread_cond_timedwait(&w->no_events, &w->mutex, &until) != ETIMEDOUT)
         continue;

@@ -73,7 +73,6 @@ bool tt__waits_mark(tt__waits *w, const char *id);
 tt__wait *tt__waits_take_dirty(tt__waits *w); /* a list by `next`; the waits stay in the table */
 void tt__waits_untold(tt__waits *w);          /* telling failed: the next mark tries again */
 void tt__waits_take_events(tt__waits *w, tt__wait *wait);
-int tt__waits_n_events(tt__waits *w);
 /* Waits until no events waits are left, at most timeout_ms. */
 bool tt__waits_await_no_events(tt__waits *w, int64_t timeout_ms);
 

@@ -61,7 +61,6 @@ static void log_line(const delivery *d, tt_log_level level, const char *what) {
 }
 
 tt_status tt__hooks_new(tt_api *api, tt__hooks **out, tt_err *err) {
-    pthread_condattr_t monotonic;
     tt__hooks *h = tt_alloc(sizeof *h);
     *out = NULL;
     if (!h) return tt_fail_nomem(err, "webhooks", sizeof *h);
@@ -73,10 +72,7 @@ tt_status tt__hooks_new(tt_api *api, tt__hooks **out, tt_err *err) {
     h->api = api;
     h->ready_end = &h->ready;
     pthread_mutex_init(&h->shared.mutex, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&h->shared.changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    tt_clock_condition_init(&h->shared.changed);
     *out = h;
     return TT_OK;
 }
@@ -145,11 +141,7 @@ int64_t tt__hooks_pending(tt__hooks *h) {
 }
 
 void tt__hooks_await_first_tries(tt__hooks *h, int64_t timeout_ms) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t ns = until.tv_nsec + (timeout_ms % 1000) * 1000000;
-    until.tv_sec += timeout_ms / 1000 + ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
+    struct timespec until = tt_clock_moment(tt_clock_ms() + timeout_ms);
     pthread_mutex_lock(&h->shared.mutex);
     while (h->shared.n_untried > 0 &&
            pthread_cond_timedwait(&h->shared.changed, &h->shared.mutex, &until) != ETIMEDOUT)

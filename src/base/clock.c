@@ -1,8 +1,6 @@
 /* See clock.h. */
 #include "base/clock.h"
 
-#include <time.h>
-
 int64_t tt_clock_us(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -11,4 +9,18 @@ int64_t tt_clock_us(void) {
 
 int64_t tt_clock_ms(void) {
     return tt_clock_us() / 1000;
+}
+
+int tt_clock_condition_init(pthread_cond_t *condition) {
+    pthread_condattr_t attributes;
+    int failed = pthread_condattr_init(&attributes);
+    if (failed) return failed;
+    failed = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    if (!failed) failed = pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return failed;
+}
+
+struct timespec tt_clock_moment(int64_t at_ms) {
+    return (struct timespec){.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000};
 }

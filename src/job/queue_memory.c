@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "job/parts.h"
 
 #define DEFAULT_MAX_WAITING      10000
@@ -553,21 +554,10 @@ static int64_t or_default(int64_t value, int64_t fallback) {
     return value > 0 ? value : fallback;
 }
 
-/* The condition's deadlines are of the monotonic clock. Without attributes left over on failure. */
-static int init_condition(pthread_cond_t *condition) {
-    pthread_condattr_t attributes;
-    int failed = pthread_condattr_init(&attributes);
-    if (failed) return failed;
-    failed = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    if (!failed) failed = pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-    return failed;
-}
-
 static tt_status init_locks(tt__memory_queue *q, tt_err *err) {
     if (pthread_mutex_init(&q->mutex, NULL) != 0)
         return tt_fail(err, TT_E_INTERNAL, "the queue's mutex cannot be made");
-    if (init_condition(&q->told) == 0) return TT_OK;
+    if (tt_clock_condition_init(&q->told) == 0) return TT_OK;
     pthread_mutex_destroy(&q->mutex);
     return tt_fail(err, TT_E_INTERNAL, "the queue's condition cannot be made");
 }

@@ -15,12 +15,13 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "job/parts.h"
 
 /* Kept for the next changes; a large claim or purge needs more for a moment. */
 enum { MAX_SPARE_EVENTS = 256 };
 /* A listener that takes longer than this is broken. Rather than hang with it, others then tell out of order. */
-enum { MAX_TURN_WAIT_S = 30 };
+enum { MAX_TURN_WAIT_MS = 30 * 1000 };
 
 tt_status tt__queue_events_reserve(tt__memory_queue *q, int n, tt_err *err) {
     tt__queue_event_line *line = &q->shared.events;
@@ -77,10 +78,8 @@ static bool is_its_turn(const tt__queue_event *e) {
 }
 
 static void wait_for_turn(tt__memory_queue *q, const tt__queue_event *e) {
-    struct timespec until;
     if (is_its_turn(e)) return;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += MAX_TURN_WAIT_S;
+    struct timespec until = tt_clock_moment(tt_clock_ms() + MAX_TURN_WAIT_MS);
     while (!is_its_turn(e))
         if (pthread_cond_timedwait(&q->told, &q->mutex, &until) == ETIMEDOUT) return;
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "net/http_server_parts.h"
 
 enum {
@@ -21,9 +22,6 @@ enum {
     RESERVED_DESCRIPTORS = 64,
     UNKNOWN_OPEN_DESCRIPTORS = 64, /* without /proc */
     MIN_CONNECTIONS = 8,
-    MS_PER_S = 1000,
-    NS_PER_MS = 1000 * 1000,
-    NS_PER_S = 1000 * 1000 * 1000
 };
 
 /* ---- how many connections ---------------------------------------------------------------------------------------- */
@@ -56,14 +54,9 @@ static void find_max_connections(tt_http_server *server) {
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static tt_status init_shared(tt_http_server *server, tt_err *err) {
-    pthread_condattr_t attributes;
     if (pthread_mutex_init(&server->shared.mutex, NULL) != 0)
         return tt_fail_nomem(err, "HTTP server", sizeof *server);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    int failure = pthread_cond_init(&server->shared.changed, &attributes);
-    pthread_condattr_destroy(&attributes);
-    if (failure == 0) return TT_OK;
+    if (tt_clock_condition_init(&server->shared.changed) == 0) return TT_OK;
     pthread_mutex_destroy(&server->shared.mutex);
     return tt_fail_nomem(err, "HTTP server", sizeof *server);
 }
@@ -143,18 +136,9 @@ int tt_http_server_connections(const tt_http_server *server) {
 
 /* ---- closing ----------------------------------------------------------------------------------------------------- */
 
-static struct timespec deadline_in(int64_t ms) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += (time_t)(ms / MS_PER_S);
-    t.tv_nsec += (long)(ms % MS_PER_S) * NS_PER_MS;
-    if (t.tv_nsec >= NS_PER_S) t.tv_sec++, t.tv_nsec -= NS_PER_S;
-    return t;
-}
-
 bool tt__http_wait(tt_http_server *server, bool (*check)(void *cls), void *cls,
                    int64_t timeout_ms) {
-    struct timespec deadline = deadline_in(timeout_ms);
+    struct timespec deadline = tt_clock_moment(tt_clock_ms() + timeout_ms);
     int failure = 0;
     bool is_so;
     pthread_mutex_lock(&server->shared.mutex);

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "store/store_parts.h"
 
 static const char *const PHASES[TT_PHASES] = {
@@ -23,12 +24,8 @@ static bool is_set(const char *text) {
 }
 
 static void init_shared(tt_store *s) {
-    pthread_condattr_t monotonic;
     pthread_mutex_init(&s->shared.mutex, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->shared.changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    tt_clock_condition_init(&s->shared.changed);
     const tt_source_services *services = &s->options.services;
     s->shared.counts.civitai_key = is_set(services->civitai_key) ? TT_KEY_UNKNOWN : TT_KEY_ABSENT;
     s->shared.counts.hf_token = is_set(services->hf_token) ? TT_KEY_UNKNOWN : TT_KEY_ABSENT;

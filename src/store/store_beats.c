@@ -9,13 +9,9 @@
 #include "store/store_parts.h"
 
 void tt__beats_init(tt__beats *b, tt_library *library) {
-    pthread_condattr_t monotonic;
     *b = (tt__beats){.library = library};
     pthread_mutex_init(&b->mutex, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&b->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    tt_clock_condition_init(&b->changed);
 }
 
 /* ---- the thread -------------------------------------------------------------------------------------------------- */
@@ -40,7 +36,7 @@ static void beat_leases_unlocked(tt__beats *b) {
 }
 
 static void wait_unlocked(tt__beats *b, int64_t until_ms) {
-    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    struct timespec until = tt_clock_moment(until_ms);
     while (!b->must_end && tt_clock_ms() < until_ms)
         pthread_cond_timedwait(&b->changed, &b->mutex, &until);
 }

@@ -166,7 +166,7 @@ typedef struct waiter {
 static void wait_unlocked(waiter *w) {
     int64_t until_ms = tt_clock_ms() + TELL_MS;
     if (until_ms > w->end_ms) until_ms = w->end_ms;
-    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    struct timespec until = tt_clock_moment(until_ms);
     while (!w->f->is_done && tt_clock_ms() < until_ms)
         if (pthread_cond_timedwait(&w->s->shared.changed, &w->s->shared.mutex, &until) != 0) break;
 }

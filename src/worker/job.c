@@ -21,12 +21,8 @@ struct tt__kept {
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
 static tt_status init_state(tt__job_state *s, tt_err *err) {
-    pthread_condattr_t attributes;
-    if (pthread_mutex_init(&s->lock, NULL) != 0 || pthread_condattr_init(&attributes) != 0)
+    if (pthread_mutex_init(&s->lock, NULL) != 0 || tt_clock_condition_init(&s->changed) != 0)
         return tt_fail(err, TT_E_INTERNAL, "cannot make a lock");
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
     tt_buf_init(&s->shared.progress, TT_MAX_JSON_BYTES);
     return TT_OK;
 }
@@ -95,16 +91,12 @@ int64_t tt_job_remaining_ms(const tt_job *job) {
     return left > 0 ? left : 0;
 }
 
-static struct timespec moment(int64_t at_ms) {
-    return (struct timespec){.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000};
-}
-
 bool tt_job_sleep_ms(const tt_job *job, int64_t ms) {
     tt__job_state *s = job->state;
     int64_t end_ms;
     if (__builtin_add_overflow(tt_clock_ms(), ms < 0 ? 0 : ms, &end_ms)) end_ms = INT64_MAX;
     if (job->deadline_ms < end_ms) end_ms = job->deadline_ms;
-    struct timespec end = moment(end_ms);
+    struct timespec end = tt_clock_moment(end_ms);
     int waited = 0;
     pthread_mutex_lock(&s->lock);
     while (waited != ETIMEDOUT && !atomic_load(&s->is_cancelled))
@@ -117,7 +109,7 @@ bool tt_job_sleep_ms(const tt_job *job, int64_t ms) {
  * limit only covers a deadline that nobody announced. */
 bool tt__job_wait_for_chunk(tt_job *job, int max) {
     tt__job_state *s = job->state;
-    struct timespec end = moment(job->deadline_ms);
+    struct timespec end = tt_clock_moment(job->deadline_ms);
     int waited = 0;
     pthread_mutex_lock(&s->lock);
     while (s->shared.n_unsent >= max && waited != ETIMEDOUT && !atomic_load(&s->is_cancelled))

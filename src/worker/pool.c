@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "worker/error_report.h"
 #include "worker/pool_parts.h"
 
@@ -321,14 +322,10 @@ static bool prepare(tt__pool *p) {
 }
 
 static void init(tt__pool *p, const tt_pool_options *options, int fd) {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&p->lock, NULL);
     pthread_mutex_init(&p->send_lock, NULL);
     pthread_cond_init(&p->work, NULL);
-    pthread_cond_init(&p->tick, &attributes);
-    pthread_condattr_destroy(&attributes);
+    tt_clock_condition_init(&p->tick);
     p->outlet = (tt__outlet){send_piece, send_chunk, send_progress};
     p->options = options;
     p->fd = fd;

@@ -11,8 +11,7 @@
 enum { IDLE_MS = 1000, TICK_MS = 100, FIRST_MS = 1000 };
 
 static struct timespec in_ms(int64_t ms) {
-    int64_t at_ms = tt_clock_ms() + ms;
-    return (struct timespec){.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000};
+    return tt_clock_moment(tt_clock_ms() + ms);
 }
 
 /* False once the pool ends. Under the lock. */
