@@ -17,9 +17,8 @@
 
 struct tt_presets {
     atomic_int n_holders;
-    json_object *tree; /* owned */
-    tt_arena memory;   /* of what is not in the tree */
-    char path[TT_MODEL_PATH_BYTES];
+    json_object *tree;        /* owned */
+    tt_arena memory;          /* of what is not in the tree */
     const char *default_name; /* NULL: none */
     bool is_open;             /* policy.loras */
     json_object *sources, *urls;
@@ -38,15 +37,20 @@ typedef struct builder {
 
 /* A file's path that is not absolute is meant from where the presets' file lies. */
 static tt_status place_source(builder *b, const char *source, const char **out) {
+    const char *file = b->checker.file;
     char path[2 * TT_MODEL_PATH_BYTES];
     tt_reference r;
     *out = source;
     if (!source || tt_reference_parse(source, &r, NULL) != TT_OK || r.type != TT_REF_PATH ||
         source[0] == '/' || source[0] == '~')
         return TT_OK;
-    const char *slash = strrchr(b->p->path, '/');
-    int n = snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - b->p->path) + 1 : 0,
-                     b->p->path, source);
+    const char *slash = strrchr(file, '/');
+    int n =
+        snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - file) + 1 : 0, file, source);
+    if ((size_t)n >= sizeof path)
+        return tt_fail(b->err, TT_E_INVALID,
+                       "%s: a model's path of %d bytes, expected less than %zu", source, n,
+                       sizeof path);
     *out = tt_arena_strndup(&b->p->memory, path, (size_t)n);
     return *out ? TT_OK : tt_fail_nomem(b->err, "a model's path", (size_t)n);
 }
@@ -208,7 +212,6 @@ tt_status tt_presets_parse(const char *text, size_t size, const char *path, tt_p
     if (!p) return tt_fail_nomem(err, "presets", sizeof *p);
     atomic_init(&p->n_holders, 1);
     tt_arena_init(&p->memory, MEMORY_BYTES);
-    snprintf(p->path, sizeof p->path, "%s", path);
     builder b = {.p = p,
                  .checker = {.file = path, .text = text, .size = size, .problems = problems},
                  .err = err};
@@ -260,10 +263,6 @@ const char *tt_presets_default(const tt_presets *p) {
 
 tt_preset_fetch tt_presets_fetch(const tt_presets *p) {
     return p->fetch;
-}
-
-const char *tt_presets_path(const tt_presets *p) {
-    return p->path;
 }
 
 static void list_names(const tt_presets *p, char *out, size_t size) {

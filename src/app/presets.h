@@ -43,8 +43,8 @@ typedef struct tt_preset_limits {
 typedef struct tt_preset {
     const char *name, *description;           /* "" without one */
     tt_preset_model checkpoint, vae, refiner; /* source NULL: not said */
-    json_object *
-        loras; /* the list as it is written, with sources made absolute; NULL: none. See request_loras.c */
+    /* the list as it is written, with sources made absolute; NULL: none. See request_loras.c */
+    json_object *loras;
     const tt_preset_model *embeddings; /* [n_embeddings] */
     int n_embeddings;
     json_object *defaults; /* an object of job fields; NULL */
@@ -70,7 +70,6 @@ tt_status tt_presets_find(const tt_presets *p, const char *name, const tt_preset
                           tt_err *err);
 const char *tt_presets_default(const tt_presets *p); /* NULL: none */
 tt_preset_fetch tt_presets_fetch(const tt_presets *p);
-const char *tt_presets_path(const tt_presets *p);
 
 /* Whether a request may name a model itself: policy "open", and the kind of source, and for URLs their beginning. */
 tt_status tt_presets_allow(const tt_presets *p, const tt_reference *reference, tt_err *err);

@@ -1,6 +1,5 @@
-/* See json.h. json-c in JSON_TOKENER_STRICT mode still accepts some things the RFC does not (NaN,
- * single quotes); what it lets through here is harmless because every getter checks the type it
- * needs. */
+/* See json.h. Text becomes a tree in json_parse.c; here are the getters, each of which checks the type it needs, and the
+ * writing of strings. */
 #include "base/json.h"
 
 #include <math.h>

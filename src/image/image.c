@@ -12,7 +12,7 @@
 #include "image/embed.h"
 
 typedef struct format_row {
-    const char *name, *mime, *label;
+    const char *name, *label;
     const char *extensions[2];
     int max_side;        /* pixels: PNG: libpng's default limit; JPEG: libjpeg's; WebP: 14 bits */
     int default_quality; /* 0: the format has none */
@@ -20,18 +20,14 @@ typedef struct format_row {
 } format_row;
 
 static const format_row formats[] = {
-    [TT_IMAGE_PNG] = {"png", "image/png", "PNG", {"png", "png"}, 1000000, 0, &tt__png_codec},
-    [TT_IMAGE_JPEG] = {"jpeg", "image/jpeg", "JPEG", {"jpg", "jpeg"}, 65500, 92, &tt__jpeg_codec},
-    [TT_IMAGE_WEBP] = {"webp", "image/webp", "WebP", {"webp", "webp"}, 16383, 90, &tt__webp_codec},
+    [TT_IMAGE_PNG] = {"png", "PNG", {"png", "png"}, 1000000, 0, &tt__png_codec},
+    [TT_IMAGE_JPEG] = {"jpeg", "JPEG", {"jpg", "jpeg"}, 65500, 92, &tt__jpeg_codec},
+    [TT_IMAGE_WEBP] = {"webp", "WebP", {"webp", "webp"}, 16383, 90, &tt__webp_codec},
 };
 enum { N_FORMATS = sizeof formats / sizeof formats[0], MAX_QUALITY = 100 };
 
 const char *tt_image_format_name(tt_image_format format) {
     return formats[format].name;
-}
-
-const char *tt_image_format_mime(tt_image_format format) {
-    return formats[format].mime;
 }
 
 static bool find_extension(const char *text, tt_image_format *out) {

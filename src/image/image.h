@@ -24,7 +24,6 @@
 typedef enum tt_image_format { TT_IMAGE_PNG, TT_IMAGE_JPEG, TT_IMAGE_WEBP } tt_image_format;
 
 const char *tt_image_format_name(tt_image_format format); /* "png", "jpeg", "webp" */
-const char *tt_image_format_mime(tt_image_format format); /* "image/png"... */
 
 /* "png", "jpg", "jpeg" or "webp", in any case; TT_E_INVALID names the known ones. */
 tt_status tt_image_format_from_name(const char *name, tt_image_format *out, tt_err *err);

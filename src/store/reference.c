@@ -232,7 +232,3 @@ tt_status tt_reference_parse(const char *text, tt_reference *out, tt_err *err) {
     if (status != TT_OK) *out = (tt_reference){0};
     return status;
 }
-
-void tt_reference_show(const tt_reference *r, char *out, size_t size) {
-    snprintf(out, size, "%s", r->identity);
-}

@@ -55,7 +55,4 @@ typedef struct tt_reference {
  * Numbers beyond 2^31 - 1, control characters, overlong parts and odd encodings are refused, and, but in a PATH, "..". */
 tt_status tt_reference_parse(const char *text, tt_reference *out, tt_err *err);
 
-/* For people, without secrets: at most `size` bytes of the identity. */
-void tt_reference_show(const tt_reference *r, char *out, size_t size);
-
 #endif

@@ -21,10 +21,6 @@ void tt_prompt_close(tt_prompt *p) {
     tt_free(p);
 }
 
-tt_prompt_syntax tt_prompt_get_syntax(const tt_prompt *p) {
-    return p->syntax;
-}
-
 const tt_prompt_lora *tt_prompt_loras(const tt_prompt *p, size_t *n) {
     *n = p->n_loras;
     return p->loras;

@@ -59,7 +59,6 @@ tt_status tt_prompt_open(const char *text, size_t size, tt_prompt_syntax syntax,
                          tt_err *err);
 void tt_prompt_close(tt_prompt *p); /* NULL is fine */
 
-tt_prompt_syntax tt_prompt_get_syntax(const tt_prompt *p);
 /* In the order they stand; the same one may occur twice. Owned by the prompt. */
 const tt_prompt_lora *tt_prompt_loras(const tt_prompt *p, size_t *n);
 /* Tags that name nothing we know: they were taken out. */

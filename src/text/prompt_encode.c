@@ -18,8 +18,8 @@ typedef struct part {
     tt_segments segments;
     tt_chunks chunks;
     float *states; /* owned, [chunks.n, n_positions, width] */
-    float
-        *empty; /* owned, [n_positions, width]: the encoded empty prompt; NULL: not asked for yet */
+    /* owned, [n_positions, width]: the encoded empty prompt; NULL: not asked for yet */
+    float *empty;
     float *spare; /* owned, likewise: states without a part of the prompt */
 } part;
 
@@ -261,19 +261,4 @@ out:
     for (int i = 0; i < TT_PROMPT_ENCODERS; i++) part_release(&parts[i]);
     if (status != TT_OK) tt_conditioning_release(out);
     return status;
-}
-
-tt_status tt_conditioning_pad(tt_conditioning *c, const tt_conditioning *empty, int n_chunks,
-                              tt_err *err) {
-    size_t chunk_bytes = conditioning_chunk_bytes(c), bytes;
-    if (n_chunks <= c->n_chunks) return TT_OK;
-    if (empty->n_chunks < 1 || conditioning_chunk_bytes(empty) != chunk_bytes)
-        return tt_fail(err, TT_E_INTERNAL, "padding a prompt with one of another shape");
-    if (!tt_mul_size(chunk_bytes, (size_t)n_chunks, &bytes)) bytes = SIZE_MAX;
-    float *grown = tt_realloc(c->states, bytes);
-    if (!grown) return tt_fail_nomem(err, "a prompt's states", bytes);
-    c->states = grown;
-    for (; c->n_chunks < n_chunks; c->n_chunks++)
-        memcpy((char *)grown + (size_t)c->n_chunks * chunk_bytes, empty->states, chunk_bytes);
-    return TT_OK;
 }

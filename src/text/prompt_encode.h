@@ -5,11 +5,10 @@
  *     tt_encode_options options = tt_encode_options_for(TT_PROMPT_A1111);
  *     tt_prompt_encode(encoders, schedule.texts[v], &options, &positive, err);      per variant
  *     tt_prompt_encode(encoders, negative_texts, &options, &negative, err);
- *     tt_conditioning_pad(&positive, &empty, n_chunks, err);                        all to one number of chunks
  *
  * Every chunk is a pass of each encoder; the pooled vector is the second encoder's for the first chunk, untouched by
  * weights. When the encoders' texts have different numbers of chunks, the shorter one is filled up with chunks of the encoded
- * empty prompt, and so are prompts by tt_conditioning_pad: A1111's rule.
+ * empty prompt: A1111's rule. Bringing prompts to one number of chunks is the caller's.
  *
  * Encoding twice the same text with the same options gives the same numbers: callers may keep results by text. */
 #ifndef TT_TEXT_PROMPT_ENCODE_H
@@ -69,9 +68,6 @@ tt_status tt_prompt_encode(const tt_text_encoder encoders[TT_PROMPT_ENCODERS],
 tt_status tt_conditioning_zeros(const tt_text_encoder encoders[TT_PROMPT_ENCODERS], int n_chunks,
                                 tt_conditioning *out, tt_err *err);
 
-/* Appends copies of the first chunk of `empty` (the encoded empty prompt) until there are n_chunks; nothing when there are. */
-tt_status tt_conditioning_pad(tt_conditioning *c, const tt_conditioning *empty, int n_chunks,
-                              tt_err *err);
 void tt_conditioning_release(tt_conditioning *c); /* all zero is fine */
 
 #endif

@@ -62,7 +62,6 @@ stdout_has() { grep -qiE -- "$1" stdout || problem "stdout lacks /$1/"; }
 stderr_has() { grep -qiE -- "$1" stderr || problem "stderr lacks /$1/"; }
 stdout_is_empty() { [ ! -s stdout ] || problem "stdout is not empty"; }
 is_file() { [ -f "$1" ] || problem "no file $1"; }
-is_absent() { [ ! -e "$1" ] || problem "$1 is there"; }
 # No file but the ones named (and our own stdout, stderr) lies in the folder.
 only_files() {
     local found

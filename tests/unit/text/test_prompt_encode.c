@@ -210,20 +210,6 @@ static void second_prompt_is_the_second_encoders_and_the_shorter_is_filled_up(vo
     tt_conditioning_release(&c);
 }
 
-static void prompts_are_padded_with_the_empty_prompt(void **state) {
-    (void)state;
-    tt_conditioning c = encoded("cat", TT_PROMPT_A1111), empty = encoded("", TT_PROMPT_A1111);
-    assert_int_equal(tt_conditioning_pad(&c, &empty, 3, NULL), TT_OK);
-    assert_int_equal(c.n_chunks, 3);
-    size_t chunk = (size_t)POSITIONS * (WIDTH1 + WIDTH2);
-    assert_memory_equal(c.states + 2 * chunk, empty.states, chunk * sizeof(float));
-    assert_near(state_at(&c, 1, 0), plain(CAT, 1, 0), 1e-3);
-    assert_int_equal(tt_conditioning_pad(&c, &empty, 2, NULL), TT_OK);
-    assert_int_equal(c.n_chunks, 3);
-    tt_conditioning_release(&c);
-    tt_conditioning_release(&empty);
-}
-
 static void embeddings_are_fed_to_both_encoders(void **state) {
     (void)state;
     static const int64_t widths[] = {WIDTH1, WIDTH2};
@@ -334,7 +320,6 @@ int main(void) {
         cmocka_unit_test(compel_blends_with_the_prompt_without_the_part),
         cmocka_unit_test(too_many_lighter_parts_are_refused),
         cmocka_unit_test(second_prompt_is_the_second_encoders_and_the_shorter_is_filled_up),
-        cmocka_unit_test(prompts_are_padded_with_the_empty_prompt),
         cmocka_unit_test(embeddings_are_fed_to_both_encoders),
         cmocka_unit_test(zeros_are_zeros),
         cmocka_unit_test(clip_skip_one_and_two_are_the_penultimate_states),
