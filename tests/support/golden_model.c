@@ -11,7 +11,6 @@
 #include "support/golden_model.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +23,13 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "support/counter.h"
+#include "support/temp_tree.h"
 #include "tensor/tensor.h"
 
 #define MAX_MANIFEST_BYTES (4 * TT_MIB) /* they are 0.3 MB */
 #define MAX_HEADER_BYTES   (4 * TT_MIB)
 
-enum { MAX_PARTS = 3, MAX_NAME = 256, HEADER_ALIGN = 8, MAX_OPEN_FOLDERS = 8 };
+enum { MAX_PARTS = 3, MAX_NAME = 256, HEADER_ALIGN = 8 };
 
 typedef struct manifest {
     const char *name;  /* borrowed */
@@ -87,12 +87,6 @@ static void manifest_close(manifest *m) {
 
 static json_object *at(json_object *array, size_t i) {
     return json_object_array_get_idx(array, i);
-}
-
-static json_object *member(json_object *object, const char *name) {
-    json_object *value = NULL;
-    json_object_object_get_ex(object, name, &value);
-    return value;
 }
 
 static size_t shape_count(json_object *shape) {
@@ -249,10 +243,10 @@ static tt_status inner_path(const char *directory, const char *relative, char ou
 }
 
 static tt_status write_folder(const manifest *m, const char *directory, tt_err *err) {
-    json_object *folder = member(m->root, "folder");
+    json_object *folder = tt_json_value(m->root, "folder");
     char path[PATH_MAX];
     TT_TRY(make_directory(directory, err));
-    json_object_object_foreach(member(folder, "files"), file, text) {
+    json_object_object_foreach(tt_json_value(folder, "files"), file, text) {
         TT_TRY(inner_path(directory, file, path, err));
         TT_TRY(tt_file_write(path, json_object_get_string(text),
                              (size_t)json_object_get_string_len(text), err));
@@ -261,7 +255,7 @@ static tt_status write_folder(const manifest *m, const char *directory, tt_err *
     if (!format) return tt_fail_nomem(err, path, 0);
     json_object_object_add(format, "format", json_object_new_string("pt"));
     tt_status status = TT_OK;
-    json_object_object_foreach(member(folder, "weights"), weights, rows) {
+    json_object_object_foreach(tt_json_value(folder, "weights"), weights, rows) {
         if (!status) status = inner_path(directory, weights, path, err);
         if (!status) status = write_file(m, rows, format, path, err);
     }
@@ -272,8 +266,8 @@ static tt_status write_folder(const manifest *m, const char *directory, tt_err *
 static tt_status write_layout(const manifest *m, tt_golden_layout layout, const char *path,
                               tt_err *err) {
     if (layout == TT_GOLDEN_FOLDER) return write_folder(m, path, err);
-    json_object *ldm = member(m->root, "ldm");
-    return write_file(m, member(ldm, "tensors"), member(ldm, "metadata"), path, err);
+    json_object *ldm = tt_json_value(m->root, "ldm");
+    return write_file(m, tt_json_value(ldm, "tensors"), tt_json_value(ldm, "metadata"), path, err);
 }
 
 tt_status tt_golden_model_write(const char *name, tt_golden_layout layout, const char *path,
@@ -288,16 +282,11 @@ tt_status tt_golden_model_write(const char *name, tt_golden_layout layout, const
 /* ---- made once
  * -------------------------------------------------------------------------------------- */
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *place) {
-    (void)st, (void)kind, (void)place;
-    return remove(path);
-}
-
 /* Puts what was written at `part` in place, unless another process was first. */
 static tt_status settle(const char *part, const char *path, tt_err *err) {
     if (rename(part, path) == 0) return TT_OK;
     tt_status status = tt_file_exists(path) ? TT_OK : tt_fail_errno(err, "cannot write", path);
-    nftw(part, remove_one, MAX_OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
+    temp_tree_remove(part);
     return status;
 }
 

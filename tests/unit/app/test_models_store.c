@@ -6,12 +6,13 @@
 
 #include <cmocka.h>
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "support/temp_tree.h"
 
 #include "app/models_store.h"
 #include "base/alloc.h"
@@ -89,15 +90,10 @@ static void begin(shelf *s, const char *policy) {
     s->models = tt_app_models_of_stock(&s->stock);
 }
 
-static int take_away(const char *path, const struct stat *st, int type, struct FTW *at) {
-    (void)st, (void)type, (void)at;
-    return remove(path);
-}
-
 static void end(shelf *s) {
     tt_store_close(s->store);
     tt_presets_release(s->presets);
-    assert_int_equal(nftw(s->folder, take_away, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(temp_tree_remove(s->folder), 0);
 }
 
 static void assert_found(shelf *s, const char *text, bool is_trusted, const char *name) {

@@ -1,53 +1,33 @@
 /* What memory is left, from trees of files as the kernel writes them: proc(5), Documentation/admin-guide/cgroup-v2.rst and
  * cgroup-v1/memory.rst. */
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
 #include <cmocka.h>
 
+#include "support/temp_tree.h"
+
 #include "base/alloc.h"
-#include "base/file.h"
 #include "base/memory.h"
 
-enum { PATH_BYTES = 256, KIB = 1024, HOST_KIB = 8000000 };
+enum { KIB = 1024, HOST_KIB = 8000000 };
 
-static char root[PATH_BYTES];
+static char root[TEMP_TREE_BYTES];
 
 static int make_root(void **state) {
     (void)state;
-    snprintf(root, sizeof root, "/tmp/tt-memory-XXXXXX");
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static void write_file(const char *path, const char *text) {
-    char whole[2 * PATH_BYTES];
-    snprintf(whole, sizeof whole, "%s%s", root, path);
-    for (char *slash = strchr(whole + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        mkdir(whole, 0700);
-        *slash = '/';
-    }
-    assert_int_equal(tt_file_write(whole, text, strlen(text), NULL), TT_OK);
-}
-
-static int remove_entry(const char *path, const struct stat *facts, int type, struct FTW *walk) {
-    (void)facts;
-    (void)type;
-    (void)walk;
-    return remove(path);
+    return temp_tree_make(root);
 }
 
 static int remove_root(void **state) {
-    enum { MAX_OPEN = 16 };
     (void)state;
-    return nftw(root, remove_entry, MAX_OPEN, FTW_DEPTH | FTW_PHYS);
+    return temp_tree_remove(root);
+}
+
+static void write_file(const char *path, const char *text) {
+    temp_tree_write(root, path, text);
 }
 
 static void write_host(void) {

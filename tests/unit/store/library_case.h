@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <openssl/evp.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,6 +18,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "support/temp_tree.h"
 
 #include "store/library.h"
 
@@ -44,18 +45,9 @@ static inline lb_case *lb_begin(void) {
     return c;
 }
 
-static inline int lb_remove(const char *path, const struct stat *st, int flag, struct FTW *at) {
-    (void)st, (void)flag, (void)at;
-    return remove(path);
-}
-
-static inline void lb_clear(const char *root) {
-    nftw(root, lb_remove, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 static inline void lb_end(lb_case *c) {
     tt_library_close(c->l);
-    lb_clear(c->root);
+    temp_tree_remove(c->root);
     free(c);
 }
 

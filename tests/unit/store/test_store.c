@@ -650,9 +650,9 @@ static void killed_at_any_moment_nothing_wrong_is_left(void **state) {
     tt_store_close(c->s);
     char locks[4096];
     lb_path(c->lb, locks, "v1/leases"); /* of the killed: they count for five minutes */
-    lb_clear(locks);
+    temp_tree_remove(locks);
     lb_path(c->lb, locks, "v1/locks");
-    lb_clear(locks);
+    temp_tree_remove(locks);
     open_store(c);
     end(c);
 }

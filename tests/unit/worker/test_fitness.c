@@ -1,51 +1,34 @@
 /* Fitness checks: order, names and sentences are runpod.md 1.13's. What memory there is, a folder of the test's own says. */
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "base/file.h"
+#include "support/temp_tree.h"
+
 #include "worker/fitness.h"
 
-enum { PATH_BYTES = 256, TEXT_BYTES = 4096 };
+enum { TEXT_BYTES = 4096 };
 
-static char root[PATH_BYTES];
+static char root[TEMP_TREE_BYTES];
 
 static int make_root(void **state) {
     (void)state;
-    snprintf(root, sizeof root, "/tmp/tt-fitness-XXXXXX");
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static void write_file(const char *path, const char *text) {
-    char whole[2 * PATH_BYTES];
-    snprintf(whole, sizeof whole, "%s%s", root, path);
-    for (char *slash = strchr(whole + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        mkdir(whole, 0700);
-        *slash = '/';
-    }
-    assert_int_equal(tt_file_write(whole, text, strlen(text), NULL), TT_OK);
-}
-
-static int remove_entry(const char *path, const struct stat *facts, int type, struct FTW *walk) {
-    (void)facts;
-    (void)type;
-    (void)walk;
-    return remove(path);
+    return temp_tree_make(root);
 }
 
 static int remove_root(void **state) {
-    enum { MAX_OPEN = 16 };
     (void)state;
-    return nftw(root, remove_entry, MAX_OPEN, FTW_DEPTH | FTW_PHYS);
+    return temp_tree_remove(root);
+}
+
+static void write_file(const char *path, const char *text) {
+    temp_tree_write(root, path, text);
 }
 
 typedef struct calls {

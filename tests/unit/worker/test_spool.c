@@ -8,7 +8,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -16,6 +15,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "support/temp_tree.h"
 
 #include "base/alloc.h"
 #include "base/file.h"
@@ -377,14 +378,9 @@ static int make_folder(void **state) {
     return mkdtemp(folder) ? 0 : -1;
 }
 
-static int remove_one(const char *path, const struct stat *facts, int type, struct FTW *place) {
-    (void)facts, (void)type, (void)place;
-    return remove(path);
-}
-
 static int remove_folder(void **state) {
     (void)state;
-    return nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return temp_tree_remove(folder);
 }
 
 int main(void) {
