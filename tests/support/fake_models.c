@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "support/json_tree.h"
+
 enum { START_TRIES = 1200, NAP_US = 50 * 1000, ANSWER_BYTES = 1 << 20 };
 
 static struct {
@@ -31,8 +33,9 @@ static void run_program(int input) {
     _exit(127);
 }
 
-void fake_models_start(void) {
+int fake_models_start(void **state) {
     int ends[2];
+    (void)state;
     snprintf(fake.folder, sizeof fake.folder, "/tmp/fake-models-XXXXXX");
     assert_non_null(mkdtemp(fake.folder));
     snprintf(fake.ready, sizeof fake.ready, "%s/ready.json", fake.folder);
@@ -50,6 +53,7 @@ void fake_models_start(void) {
         if (access(fake.ready, R_OK) == 0) fake.about = json_object_from_file(fake.ready);
     }
     assert_non_null(fake.about);
+    return 0;
 }
 
 /* Without a shell; what it prints goes to `output` when that is not NULL. */
@@ -66,19 +70,15 @@ static void run(const char *output, char *const argv[]) {
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-void fake_models_stop(void) {
-    if (!fake.about) return;
+int fake_models_stop(void **state) {
+    (void)state;
+    if (!fake.about) return 0;
     close(fake.keeps_alive);
     waitpid(fake.pid, NULL, 0);
     json_object_put(fake.about);
     fake.about = NULL;
     run(NULL, (char *[]){"rm", "-rf", fake.folder, NULL});
-}
-
-static json_object *member(json_object *o, const char *name) {
-    json_object *value = NULL;
-    assert_true(json_object_object_get_ex(o, name, &value));
-    return value;
+    return 0;
 }
 
 const char *fake_models_url(const char *host) {
@@ -91,6 +91,23 @@ const char *fake_models_ca(void) {
 
 const char *fake_models_token(const char *which) {
     return json_object_get_string(member(member(fake.about, "tokens"), which));
+}
+
+tt_source_services fake_models_services(void) {
+    enum { FASTER = 100 };
+    return (tt_source_services){
+        .civitai_url = fake_models_url("civitai"),
+        .hf_url = fake_models_url("huggingface"),
+        .civitai_key = fake_models_token("civitai"),
+        .hf_token = fake_models_token("huggingface"),
+        .s3 = {.endpoint_url = fake_models_url("s3"),
+               .access_key_id = fake_models_token("access"),
+               .secret_access_key = fake_models_token("secret")},
+        .ca_file = fake_models_ca(),
+        .allow_private = true,
+        .user_agent = "tintype/test (+https://example.org)",
+        .time_divisor = FASTER,
+    };
 }
 
 /* By curl: what is tested must not be what the tests stand on. */
@@ -113,6 +130,11 @@ const char *fake_models_control(const char *method, const char *path, const char
     fake.answer[n] = '\0';
     fclose(f);
     return fake.answer;
+}
+
+void fake_models_reset(void) {
+    (void)fake_models_control("DELETE", "/faults", NULL);
+    (void)fake_models_control("DELETE", "/requests", NULL);
 }
 
 void fake_models_faults(const char *json) {

@@ -5,11 +5,18 @@
 
 #include <stdbool.h>
 
-void fake_models_start(void); /* with the catalogue that comes along */
-void fake_models_stop(void);
+#include "store/source.h"
+
+/* Fixtures of a group of tests: with the catalogue that comes along. */
+int fake_models_start(void **state);
+int fake_models_stop(void **state);
+/* At the beginning of a test: no faults, no requests so far. */
+void fake_models_reset(void);
 
 /* "https://127.0.0.1:PORT" of civitai, civitai_cdn, huggingface, huggingface_cdn, s3, elsewhere. Static until the stop. */
 const char *fake_models_url(const char *host);
+/* All of them, with their keys, for a program in a hurry. */
+tt_source_services fake_models_services(void);
 const char *fake_models_ca(void);                 /* a path */
 const char *fake_models_token(const char *which); /* civitai, huggingface, access, secret */
 

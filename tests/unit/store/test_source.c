@@ -12,41 +12,16 @@
 #include "store/source.h"
 #include "support/fake_models.h"
 
-enum { DEADLINE_MS = 60 * 1000, FASTER = 100 };
+enum { DEADLINE_MS = 60 * 1000 };
 
 static tt_source_services services;
 static tt_source_file file;
 static tt_fetch_error error;
 
-static int start(void **state) {
-    (void)state;
-    fake_models_start();
-    return 0;
-}
-
-static int stop(void **state) {
-    (void)state;
-    fake_models_stop();
-    return 0;
-}
-
 static int set_up(void **state) {
     (void)state;
-    services = (tt_source_services){
-        .civitai_url = fake_models_url("civitai"),
-        .hf_url = fake_models_url("huggingface"),
-        .civitai_key = fake_models_token("civitai"),
-        .hf_token = fake_models_token("huggingface"),
-        .s3 = {.endpoint_url = fake_models_url("s3"),
-               .access_key_id = fake_models_token("access"),
-               .secret_access_key = fake_models_token("secret")},
-        .ca_file = fake_models_ca(),
-        .allow_private = true,
-        .user_agent = "tintype/test (+https://example.org)",
-        .time_divisor = FASTER,
-    };
-    (void)fake_models_control("DELETE", "/faults", NULL);
-    (void)fake_models_control("DELETE", "/requests", NULL);
+    services = fake_models_services();
+    fake_models_reset();
     return 0;
 }
 
@@ -438,5 +413,5 @@ int main(void) {
         TEST(a_silent_server_costs_the_deadline_only),
         TEST(a_stop_ends_the_wait),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, fake_models_start, fake_models_stop);
 }
