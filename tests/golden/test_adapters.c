@@ -14,6 +14,7 @@
 #include "support/counter.h"
 #include "support/golden_data.h"
 #include "support/golden_network.h"
+#include "support/json_tree.h"
 #include "weights/adapter.h"
 
 /* Of the tensor's largest value. Measured: 1.2e-7, which is f32 itself. */
@@ -34,15 +35,9 @@ static json_object *item(json_object *array, size_t i) {
     return json_object_array_get_idx(array, i);
 }
 
-static json_object *list(json_object *c, const char *name) {
-    json_object *value = NULL;
-    assert_true(json_object_object_get_ex(c, name, &value));
-    return value;
-}
-
 static void open_all(used *u, json_object *c, const tt_checkpoint *checkpoint) {
     tt_err err;
-    json_object *uses = list(c, "uses");
+    json_object *uses = member(c, "uses");
     u->n = (int)json_object_array_length(uses);
     assert_in_range(u->n, 1, MAX_USES);
     for (int i = 0; i < u->n; i++) {
@@ -95,7 +90,7 @@ static void compare(json_object *t, const float *values, size_t n, const char *f
         along += (double)values[i] * (double)probe[i];
     }
     tt_free(probe);
-    json_object *at = list(t, "at"), *expected = list(t, "values");
+    json_object *at = member(t, "at"), *expected = member(t, "values");
     for (size_t i = 0; i < json_object_array_length(at); i++)
         near((double)values[json_object_get_int64(item(at, i))],
              json_object_get_double(item(expected, i)), largest, "an element", name, file);
@@ -112,8 +107,8 @@ static void check_case(json_object *c, tt_golden_layout layout) {
     TT_GOLDEN_OK(tt_golden_model(tt_golden_string(c, "model"), layout, &path, &err), err);
     TT_GOLDEN_OK(tt_checkpoint_open(path.text, &checkpoint, &err), err);
     open_all(&u, c, checkpoint);
-    json_object *tensors = list(c, "tensors");
-    const char *file = json_object_get_string(item(item(list(c, "uses"), 0), 0));
+    json_object *tensors = member(c, "tensors");
+    const char *file = json_object_get_string(item(item(member(c, "uses"), 0), 0));
     for (size_t i = 0; i < json_object_array_length(tensors); i++) {
         json_object *t = item(tensors, i);
         size_t n = (size_t)tt_golden_number(t, "count");

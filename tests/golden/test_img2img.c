@@ -11,9 +11,6 @@
 #include "base/alloc.h"
 #include "support/golden_data.h"
 #include "support/golden_engine.h"
-#include "support/psnr.h"
-
-#define SMALLEST_PSNR 60.0
 
 /* The picture of tools/golden/images.py, [h, w, 3]: slanted waves of another slope per colour. */
 static uint8_t *make_picture(int h, int w) {
@@ -49,18 +46,6 @@ static void set_sizes(json_object *row, tt_request *r) {
     }
 }
 
-static bool compare(json_object *row, const tt_picture *found) {
-    const char *id = tt_golden_string(row, "id");
-    tt_npy expected = tt_golden_array("expected/images/%s.npy", id);
-    assert_int_equal(expected.shape[0], found->height);
-    assert_int_equal(expected.shape[1], found->width);
-    double psnr = tt_psnr_u8(found->rgb, expected.data, expected.count);
-    bool good = psnr > SMALLEST_PSNR;
-    print_message("%-24s %5.1f dB%s\n", id, psnr, good ? "" : " <- too low");
-    tt_npy_release(&expected);
-    return good;
-}
-
 static void assert_kept(const tt_request *r, const tt_picture *found) {
     for (int i = 0; i < r->width * r->height; i++)
         if (r->mask[i] == 0) assert_memory_equal(found->rgb + 3 * i, r->image + 3 * i, 3);
@@ -75,7 +60,7 @@ static bool check_row(json_object *row, tt_engine *engine) {
     r.strength = (float)tt_golden_number(row, "strength");
     set_sizes(row, &r);
     tt_result result = tt_golden_generate(engine, &r);
-    bool good = compare(row, &result.pictures[0]);
+    bool good = tt_golden_picture_is_near("images", row, &result.pictures[0]);
     if (r.mask) assert_kept(&r, &result.pictures[0]);
     tt_result_release(&result);
     tt_free(picture);
@@ -86,18 +71,13 @@ static bool check_row(json_object *row, tt_engine *engine) {
 static void agree_with_diffusers(void **state) {
     tt_golden_engine_options options = {.model = *state, .precision = TT_PRECISION_F32};
     tt_engine *engine = tt_golden_engine(&options);
-    json_object *rows = tt_golden_cases("expected/images.json");
-    int checked = 0, bad = 0;
-    for (size_t i = 0; i < json_object_array_length(rows); i++) {
-        json_object *row = json_object_array_get_idx(rows, i);
-        if (strcmp(tt_golden_string(row, "model"), options.model) != 0) continue;
-        bad += !check_row(row, engine);
-        checked++;
-    }
+    json_object *rows = tt_golden_cases_of("expected/images.json", options.model);
+    size_t n = json_object_array_length(rows);
+    int bad = 0;
+    for (size_t i = 0; i < n; i++) bad += !check_row(json_object_array_get_idx(rows, i), engine);
     json_object_put(rows);
     tt_engine_close(engine);
-    assert_true(checked > 0);
-    if (bad) fail_msg("%d of %d pictures are below %.0f dB", bad, checked, SMALLEST_PSNR);
+    if (bad) fail_msg("%d of %zu pictures are below %.0f dB", bad, n, TT_GOLDEN_SMALLEST_PSNR);
 }
 
 int main(void) {

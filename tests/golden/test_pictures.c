@@ -13,9 +13,6 @@
 
 #include "support/golden_data.h"
 #include "support/golden_engine.h"
-#include "support/psnr.h"
-
-#define SMALLEST_PSNR 60.0
 
 /* One opened model in both layouts, and the rows it is asked for. */
 typedef struct group {
@@ -26,23 +23,11 @@ static bool same_text(const char *a, const char *b) {
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-static bool compare(json_object *row, const tt_picture *found) {
-    const char *id = tt_golden_string(row, "id");
-    tt_npy expected = tt_golden_array("expected/pictures/%s.npy", id);
-    assert_int_equal(expected.shape[0], found->height);
-    assert_int_equal(expected.shape[1], found->width);
-    double psnr = tt_psnr_u8(found->rgb, expected.data, expected.count);
-    bool good = psnr > SMALLEST_PSNR;
-    print_message("%-30s %5.1f dB%s\n", id, psnr, good ? "" : " <- too low");
-    tt_npy_release(&expected);
-    return good;
-}
-
 static bool check_row(json_object *row, tt_engine *ldm, tt_engine *folder) {
     const tt_request request = tt_golden_request(row);
     tt_result one = tt_golden_generate(ldm, &request);
     tt_result two = tt_golden_generate(folder, &request);
-    bool good = compare(row, &one.pictures[0]);
+    bool good = tt_golden_picture_is_near("pictures", row, &one.pictures[0]);
     tt_golden_same_picture(&one.pictures[0], &two.pictures[0], tt_golden_string(row, "id"));
     tt_result_release(&one);
     tt_result_release(&two);
@@ -70,7 +55,7 @@ static void agree_with_diffusers(void **state) {
     tt_engine_close(ldm);
     tt_engine_close(folder);
     assert_true(checked > 0);
-    if (bad) fail_msg("%d of %d pictures are below %.0f dB", bad, checked, SMALLEST_PSNR);
+    if (bad) fail_msg("%d of %d pictures are below %.0f dB", bad, checked, TT_GOLDEN_SMALLEST_PSNR);
 }
 
 int main(void) {

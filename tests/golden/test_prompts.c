@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "support/golden_data.h"
 #include "support/golden_network.h"
+#include "support/json_tree.h"
 #include "text/chunks.h"
 #include "text/clip.h"
 #include "text/prompt.h"
@@ -22,17 +23,11 @@
 /* Weights are the same multiplications in the same order; compel's powers may differ in the last bit. */
 #define LARGEST_WEIGHT_ERROR 1e-12
 
-static json_object *member(json_object *c, const char *name) {
-    json_object *value = NULL;
-    assert_true(json_object_object_get_ex(c, name, &value));
-    return value;
-}
-
 static bool is_kind(json_object *c, const char *kind) {
     return strcmp(tt_golden_string(c, "kind"), kind) == 0;
 }
 
-static const char *text_of(json_object *c, size_t *size) {
+static const char *prompt_of(json_object *c, size_t *size) {
     json_object *text = member(c, "text");
     *size = (size_t)json_object_get_string_len(text);
     return json_object_get_string(text);
@@ -52,7 +47,7 @@ static bool same_segment(const tt_segments *found, size_t i, json_object *expect
 
 static void check_segments(json_object *c, tt_prompt_syntax syntax) {
     size_t size;
-    const char *text = text_of(c, &size);
+    const char *text = prompt_of(c, &size);
     json_object *expected = member(c, "segments");
     tt_segments found;
     tt_err err;
@@ -96,7 +91,7 @@ static void segments_agree_with_compels_rules(void **state) {
 
 static void check_schedule(json_object *c) {
     size_t size;
-    const char *text = text_of(c, &size);
+    const char *text = prompt_of(c, &size);
     int n_steps = tt_golden_int(c, "steps");
     tt_prompt *prompt;
     tt_err err;
@@ -151,7 +146,7 @@ static void check_chunk(json_object *c, const tt_chunks *found, int chunk) {
 
 static void check_chunks(json_object *c, const tt_tokenizer *tokenizer) {
     size_t size;
-    const char *text = text_of(c, &size);
+    const char *text = prompt_of(c, &size);
     tt_chunk_options options = tt_chunk_options_for(TT_PROMPT_A1111);
     options.backtrack = tt_golden_int(c, "backtrack");
     options.n_positions = POSITIONS;

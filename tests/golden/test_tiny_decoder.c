@@ -16,6 +16,7 @@
 #include "support/counter.h"
 #include "support/golden_data.h"
 #include "support/golden_network.h"
+#include "support/json_tree.h"
 #include "support/psnr.h"
 #include "support/safetensors_writer.h"
 #include "vae/tiny.h"
@@ -42,12 +43,6 @@ static int remove_folder(void **state) {
     unlink(taesd_file);
     unlink(diffusers_file);
     return rmdir(folder);
-}
-
-static json_object *member(json_object *o, const char *name) {
-    json_object *value = NULL;
-    if (!json_object_object_get_ex(o, name, &value)) fail_msg("a case has no %s", name);
-    return value;
 }
 
 static int64_t at(json_object *list, size_t i) {

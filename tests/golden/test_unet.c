@@ -104,15 +104,9 @@ static void check_setup(const tt_golden_setup *setup) {
     tt_golden_network_open(setup, &n);
     TT_GOLDEN_OK(tt_unet_open(n.loader, n.ops, &unet, &err), err);
     TT_GOLDEN_OK(tt_loader_run(n.loader, &err), err);
-    json_object *cases = tt_golden_cases("expected/unet.json");
-    int checked = 0;
-    for (size_t i = 0; i < json_object_array_length(cases); i++) {
-        json_object *c = json_object_array_get_idx(cases, i);
-        if (strcmp(tt_golden_string(c, "model"), setup->model) != 0) continue;
-        check_case(&n, unet, c, setup);
-        checked++;
-    }
-    assert_true(checked > 0);
+    json_object *cases = tt_golden_cases_of("expected/unet.json", setup->model);
+    for (size_t i = 0; i < json_object_array_length(cases); i++)
+        check_case(&n, unet, json_object_array_get_idx(cases, i), setup);
     json_object_put(cases);
     tt_unet_close(unet);
     tt_golden_network_close(&n);

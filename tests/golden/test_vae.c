@@ -71,15 +71,9 @@ static void check_setup(const tt_golden_setup *setup) {
     TT_GOLDEN_OK(tt_vae_open(n.loader, n.ops, &vae, &err), err);
     TT_GOLDEN_OK(tt_loader_run(n.loader, &err), err);
     assert_int_equal(tt_vae_latent_channels(vae), LATENT_CHANNELS);
-    json_object *cases = tt_golden_cases("expected/vae.json");
-    int checked = 0;
-    for (size_t i = 0; i < json_object_array_length(cases); i++) {
-        json_object *c = json_object_array_get_idx(cases, i);
-        if (strcmp(tt_golden_string(c, "model"), setup->model) != 0) continue;
-        check_case(&n, vae, c, setup);
-        checked++;
-    }
-    assert_true(checked > 0);
+    json_object *cases = tt_golden_cases_of("expected/vae.json", setup->model);
+    for (size_t i = 0; i < json_object_array_length(cases); i++)
+        check_case(&n, vae, json_object_array_get_idx(cases, i), setup);
     json_object_put(cases);
     tt_vae_close(vae);
     tt_golden_network_close(&n);

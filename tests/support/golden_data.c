@@ -7,10 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "base/json.h"
+#include "support/json_tree.h"
 
 const char *tt_golden_data_path(const char *relative) {
     static char path[PATH_MAX];
@@ -26,6 +28,18 @@ json_object *tt_golden_cases(const char *relative) {
     return cases;
 }
 
+json_object *tt_golden_cases_of(const char *relative, const char *model) {
+    json_object *all = tt_golden_cases(relative), *some = json_object_new_array();
+    for (size_t i = 0; i < json_object_array_length(all); i++) {
+        json_object *c = json_object_array_get_idx(all, i);
+        if (strcmp(tt_golden_string(c, "model"), model) == 0)
+            json_object_array_add(some, json_object_get(c));
+    }
+    json_object_put(all);
+    if (json_object_array_length(some) == 0) fail_msg("%s has none of %s", relative, model);
+    return some;
+}
+
 tt_npy tt_golden_array(const char *format, ...) {
     char relative[PATH_MAX / 2];
     va_list args;
@@ -39,15 +53,12 @@ tt_npy tt_golden_array(const char *format, ...) {
 }
 
 const char *tt_golden_string(json_object *c, const char *name) {
-    json_object *value = NULL;
-    json_object_object_get_ex(c, name, &value);
+    json_object *value = tt_json_value(c, name);
     return value ? json_object_get_string(value) : NULL;
 }
 
 double tt_golden_number(json_object *c, const char *name) {
-    json_object *value = NULL;
-    if (!json_object_object_get_ex(c, name, &value)) fail_msg("a case has no %s", name);
-    return json_object_get_double(value);
+    return json_object_get_double(member(c, name));
 }
 
 int tt_golden_int(json_object *c, const char *name) {

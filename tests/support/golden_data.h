@@ -8,6 +8,8 @@
 
 /* The JSON array at data/<relative>; json_object_put it. */
 json_object *tt_golden_cases(const char *relative);
+/* Those of its members whose "model" this is: at least one. */
+json_object *tt_golden_cases_of(const char *relative, const char *model);
 
 /* The array at data/<printf(format)>; tt_npy_release it. */
 tt_npy tt_golden_array(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -80,3 +80,15 @@ double tt_golden_picture_psnr(const tt_picture *a, const tt_picture *b) {
     assert_int_equal(a->height, b->height);
     return tt_psnr_u8(a->rgb, b->rgb, picture_bytes(a));
 }
+
+bool tt_golden_picture_is_near(const char *folder, json_object *row, const tt_picture *found) {
+    const char *id = tt_golden_string(row, "id");
+    tt_npy expected = tt_golden_array("expected/%s/%s.npy", folder, id);
+    assert_int_equal(expected.shape[0], found->height);
+    assert_int_equal(expected.shape[1], found->width);
+    double psnr = tt_psnr_u8(found->rgb, expected.data, expected.count);
+    bool is_near = psnr > TT_GOLDEN_SMALLEST_PSNR;
+    print_message("%-30s %5.1f dB%s\n", id, psnr, is_near ? "" : " <- too low");
+    tt_npy_release(&expected);
+    return is_near;
+}

@@ -28,4 +28,9 @@ void tt_golden_same_picture(const tt_picture *a, const tt_picture *b, const char
 
 double tt_golden_picture_psnr(const tt_picture *a, const tt_picture *b);
 
+/* The least likeness in dB of f32 pictures to diffusers'. */
+#define TT_GOLDEN_SMALLEST_PSNR 60.0
+/* Whether `found` is as near to the row's picture, expected/<folder>/<id>.npy; says how near it is. */
+bool tt_golden_picture_is_near(const char *folder, json_object *row, const tt_picture *found);
+
 #endif

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "image/image.h"
+#include "support/json_tree.h"
 #include "unit/app/fake_engine.h"
 #include "unit/app/fake_sdk.h"
 
@@ -76,18 +77,8 @@ static void end(answer *a) {
     fake_reply_release(&a->reply);
 }
 
-static json_object *member(json_object *o, const char *name) {
-    json_object *v;
-    if (!json_object_object_get_ex(o, name, &v)) fail_msg("no member %s", name);
-    return v;
-}
-
 static json_object *metadata(const answer *a) {
     return member(member(a->tree, "output"), "metadata");
-}
-
-static const char *text_of(json_object *o, const char *name) {
-    return json_object_get_string(member(o, name));
 }
 
 /* The inverse of base64, written for this test alone. */

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/arena.h"
 #include "image/parameters.h"
+#include "support/json_tree.h"
 #include "unit/app/fake_engine.h"
 #include "unit/app/reading.h"
 
@@ -66,16 +67,6 @@ static json_object *record_of(made *m) {
     assert_null(strstr(text.data, "/private"));
     tt_buf_release(&text);
     return tree;
-}
-
-static json_object *member(json_object *o, const char *name) {
-    json_object *v;
-    if (!json_object_object_get_ex(o, name, &v)) fail_msg("no member %s", name);
-    return v;
-}
-
-static const char *text_of(json_object *o, const char *name) {
-    return json_object_get_string(member(o, name));
 }
 
 static void a_lora_is_told_with_what_became_of_it(void **state) {

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "image/image.h"
+#include "support/json_tree.h"
 #include "unit/app/fake_engine.h"
 #include "unit/app/fake_sdk.h"
 
@@ -68,22 +69,8 @@ static tt_buf log_text(const stage *s) {
     return text;
 }
 
-static json_object *parse(const char *text) {
-    json_object *tree;
-    tt_err err;
-    if (tt_json_parse(text, strlen(text), &tree, &err) != TT_OK)
-        fail_msg("%s: %.200s", err.message, text);
-    return tree;
-}
-
-static json_object *member(json_object *o, const char *name) {
-    json_object *v = NULL;
-    if (!json_object_object_get_ex(o, name, &v)) fail_msg("no member %s", name);
-    return v;
-}
-
 static void assert_progress(const char *text, const char *stage_name, int step, int picture) {
-    json_object *tree = parse(text);
+    json_object *tree = json_tree(text);
     assert_string_equal(json_object_get_string(member(tree, "stage")), stage_name);
     assert_int_equal(json_object_get_int(member(tree, "step")), step);
     assert_int_equal(json_object_get_int(member(tree, "picture")), picture);
@@ -117,13 +104,13 @@ static void the_time_left_shrinks_with_the_steps(void **state) {
     set_up(&s, "fake.safetensors");
     open_model(&s);
     handle(&s, &(tt_job){.text = JOB});
-    json_object *first = parse(s.reply.progress[1]), *third = parse(s.reply.progress[4]);
+    json_object *first = json_tree(s.reply.progress[1]), *third = json_tree(s.reply.progress[4]);
     assert_null(member(first, "eta_ms"));
     assert_int_equal(json_object_get_int(member(third, "eta_ms")), 10); /* one step of 10 ms */
     json_object_put(first);
     json_object_put(third);
     handle(&s, &(tt_job){.text = JOB}); /* now it knows that the VAE takes 20 ms */
-    third = parse(s.reply.progress[4]);
+    third = json_tree(s.reply.progress[4]);
     assert_int_equal(json_object_get_int(member(third, "eta_ms")), 30);
     json_object_put(third);
     tear_down(&s);
@@ -151,7 +138,7 @@ static void only_local_jobs_get_previews(void **state) {
     for (int i = 0; i < s.reply.n_progress; i++)
         assert_null(strstr(s.reply.progress[i], "preview"));
     handle(&s, &(tt_job){.text = JOB, .is_local = true});
-    json_object *vae = parse(s.reply.progress[5]);
+    json_object *vae = json_tree(s.reply.progress[5]);
     const char *uri = json_object_get_string(member(vae, "preview"));
     static const char jpeg[] = "data:image/jpeg;base64,/9j/"; /* FF D8 FF */
     assert_memory_equal(uri, jpeg, sizeof jpeg - 1);
@@ -181,7 +168,7 @@ static void pictures_leave_in_pieces(void **state) {
                                  "\"format\": \"jpeg\", \"quality\": 100}}"});
     assert_true(s.reply.size > 100 * 1024);
     assert_true(s.reply.largest_piece <= 48 * 1024);
-    json_object_put(parse(s.reply.output));
+    json_object_put(json_tree(s.reply.output));
     tear_down(&s);
 }
 
@@ -297,7 +284,7 @@ static void the_schema_is_the_one_that_is_printed(void **state) {
     (void)state;
     stage s;
     set_up(&s, "fake.safetensors");
-    json_object *schema = parse(s.config->input_schema);
+    json_object *schema = json_tree(s.config->input_schema);
     json_object *input = member(member(schema, "properties"), "input");
     assert_non_null(member(member(input, "properties"), "prompt"));
     json_object_put(schema);
