@@ -4,72 +4,32 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
-#include "support/golden_engine.h"
+#include "support/golden_pair.h"
 #include "tensor/cpu/features.h"
 
 #define SMALLEST_PSNR         28.0 /* of the random models */
 #define SMALLEST_SHIPPED_PSNR 30.0 /* the same picture to the eye */
-
-enum { STEPS = 24, SEEDS = 2 };
 
 static bool cpu_has_int8(void) {
     tt_cpu_features f = tt__cpu_features();
     return f.amx_int8 || f.avx512_vnni;
 }
 
-static tt_request make_request(const char *sampler, uint64_t seed, int size) {
-    tt_request r;
-    tt_request_defaults(NULL, &r);
-    r.prompt = "a lighthouse on the sea at sunset";
-    r.sampler = sampler;
-    r.schedule = NULL;
-    r.steps = STEPS;
-    r.guidance = 4.5f;
-    r.seed = seed;
-    r.count = 1;
-    r.width = r.height = size;
-    return r;
-}
-
-static double distance(tt_engine *a, tt_engine *b, const tt_request *request) {
-    tt_result one = tt_golden_generate(a, request), two = tt_golden_generate(b, request);
-    double psnr = tt_golden_picture_psnr(&one.pictures[0], &two.pictures[0]);
-    tt_result_release(&one);
-    tt_result_release(&two);
-    return psnr;
-}
-
 static void check(const char *model, int size, double smallest) {
-    static const char *const samplers[] = {"euler", "DPM++ 2M Karras"};
     if (!cpu_has_int8()) skip();
-    tt_golden_engine_options options = {.model = model, .precision = TT_PRECISION_BF16};
-    tt_engine *bf16 = tt_golden_engine(&options);
-    options.precision = TT_PRECISION_INT8;
-    tt_engine *int8 = tt_golden_engine(&options);
-    const tt_engine_info *info = tt_engine_get_info(int8), *wide = tt_engine_get_info(bf16);
+    tt_golden_pair p = tt_golden_pair_open(model, TT_PRECISION_BF16, TT_PRECISION_INT8);
+    const tt_engine_info *info = tt_engine_get_info(p.rounded), *wide = tt_engine_get_info(p.exact);
     assert_string_equal(info->precision, "int8");
     assert_string_equal(info->vae_precision, wide->vae_precision);
     assert_true(info->n_int8 > 0);
     assert_int_equal(wide->n_int8, 0);
-    const char *name = model ? model : "shipped";
     print_message("%s: %.1f of %.1f million numbers in int8, weights %.2f MB, in bf16 %.2f MB\n",
-                  name, (double)info->n_int8 / 1e6, (double)info->n_parameters / 1e6,
+                  p.name, (double)info->n_int8 / 1e6, (double)info->n_parameters / 1e6,
                   (double)info->weight_bytes / 1e6, (double)wide->weight_bytes / 1e6);
-    int bad = 0;
-    for (int i = 0; i < 2; i++)
-        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-            const tt_request request = make_request(samplers[i], seed, size);
-            double psnr = distance(bf16, int8, &request);
-            print_message("%s, %s, seed %d: %.1f dB\n", name, samplers[i], (int)seed, psnr);
-            bad += !(psnr >= smallest);
-        }
-    tt_engine_close(int8);
-    tt_engine_close(bf16);
-    if (bad) fail_msg("%d pictures are below %.0f dB", bad, smallest);
+    tt_golden_pair_compare(&p, size, smallest);
 }
 
 static void random_model_is_near_bf16(void **state) {
@@ -87,16 +47,13 @@ static void loras_are_applied_before_rounding(void **state) {
     if (!cpu_has_int8()) skip();
     const tt_request_adapter lora = {.path = TT_SOURCE_DIR "/models/tintype-old-photo.safetensors",
                                      .scale = 1};
-    tt_golden_engine_options options = {.precision = TT_PRECISION_BF16};
-    tt_engine *bf16 = tt_golden_engine(&options);
-    options.precision = TT_PRECISION_INT8;
-    tt_engine *int8 = tt_golden_engine(&options);
-    tt_request request = make_request("euler", 1, 256);
-    tt_result plain = tt_golden_generate(int8, &request);
+    tt_golden_pair p = tt_golden_pair_open(NULL, TT_PRECISION_BF16, TT_PRECISION_INT8);
+    tt_request request = tt_golden_pair_request("euler", 1, 256);
+    tt_result plain = tt_golden_generate(p.rounded, &request);
     request.adapters = &lora;
     request.n_adapters = 1;
-    tt_result narrow = tt_golden_generate(int8, &request),
-              wide = tt_golden_generate(bf16, &request);
+    tt_result narrow = tt_golden_generate(p.rounded, &request),
+              wide = tt_golden_generate(p.exact, &request);
     double near = tt_golden_picture_psnr(&narrow.pictures[0], &wide.pictures[0]);
     double far = tt_golden_picture_psnr(&narrow.pictures[0], &plain.pictures[0]);
     print_message("with the LoRA %.1f dB from bf16, %.1f dB from without\n", near, far);
@@ -105,8 +62,7 @@ static void loras_are_applied_before_rounding(void **state) {
     tt_result_release(&plain);
     tt_result_release(&narrow);
     tt_result_release(&wide);
-    tt_engine_close(int8);
-    tt_engine_close(bf16);
+    tt_golden_pair_close(&p);
 }
 
 static void the_vae_is_not_for_int8(void **state) {
