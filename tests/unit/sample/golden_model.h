@@ -29,4 +29,23 @@ static inline tt_status golden_model(void *context, const float *x, float t, flo
     return TT_OK;
 }
 
+/* What the scripts keep of latents is every fourth value from the second on. */
+enum { GOLDEN_KEPT = GOLDEN_N / 4 };
+
+/* Largest difference of the kept latents over their standard deviation. */
+static inline double golden_latent_error(const float *x, const float kept[GOLDEN_KEPT]) {
+    double sum = 0, squares = 0, worst = 0;
+    for (int k = 0; k < GOLDEN_KEPT; k++) {
+        double expected = kept[k], difference = fabs(x[4 * k + 1] - expected);
+        sum += expected;
+        squares += expected * expected;
+        if (!(difference <= worst)) worst = difference; /* a NaN stays */
+    }
+    return worst / sqrt(squares / GOLDEN_KEPT - sum / GOLDEN_KEPT * sum / GOLDEN_KEPT);
+}
+
+static inline double golden_relative_error(double found, double expected) {
+    return fabs(found - expected) / fmax(fabs(expected), 1e-3);
+}
+
 #endif

@@ -6,13 +6,10 @@
 #include <stdio.h>
 
 #include "sample/sampler.h"
+#include "unit/sample/new_sampler.h"
 
-enum { N = GOLDEN_N, KEPT = N / 4, TABLE = 1000, GRID_STEPS = 200 };
+enum { N = GOLDEN_N, TABLE = 1000, GRID_STEPS = 200 };
 static const uint64_t run_seed = 20240229;
-
-static double relative(double found, double expected) {
-    return fabs(found - expected) / fmax(fabs(expected), 1e-3);
-}
 
 static void sigma_tables_agree(golden_file *g) {
     double worst = 0;
@@ -27,7 +24,8 @@ static void sigma_tables_agree(golden_file *g) {
         training.beta_schedule = betas;
         tt_noise_table table;
         assert_int_equal(tt_noise_table_init(&table, &training, true, NULL), TT_OK);
-        for (int i = 0; i < TABLE; i++) worst = fmax(worst, relative(table.sigmas[i], expected[i]));
+        for (int i = 0; i < TABLE; i++)
+            worst = fmax(worst, golden_relative_error(table.sigmas[i], expected[i]));
         tt_noise_table_release(&table);
     }
     printf("sigma tables: worst relative error %.2g\n", worst);
@@ -58,7 +56,7 @@ static void grids_agree_for_1_to_200_steps(golden_file *g) {
             double sum = 0;
             for (int i = 0; i < steps; i++) sum += (double)tt_sampler_timesteps(s)[i] * (i + 1);
             tt_sampler_free(s);
-            if (relative(sum, sums[steps - 1]) > 1e-7)
+            if (golden_relative_error(sum, sums[steps - 1]) > 1e-7)
                 fail_msg("%s %s %d steps: weighted sum of timesteps %.9g, expected %.9g", sampler,
                          spacing, steps, sum, sums[steps - 1]);
         }
@@ -69,7 +67,7 @@ typedef struct expected_run {
     char sampler[GOLDEN_NAME], schedule[GOLDEN_NAME], spacing[GOLDEN_NAME], betas[GOLDEN_NAME];
     uint32_t steps, v, zero_snr;
     float eta, init_scale;
-    float timesteps[64], sigmas[65], latents[KEPT];
+    float timesteps[64], sigmas[65], latents[GOLDEN_KEPT];
     bool has_sigmas;
 } expected_run;
 
@@ -102,31 +100,16 @@ static tt_sampler *sampler_of(const expected_run *e) {
     options.training.beta_schedule = e->betas;
     options.training.zero_terminal_snr = e->zero_snr != 0;
     if (strcmp(e->sampler, "ddim") == 0) options.eta = e->eta;
-    tt_sampler *s;
-    tt_err err;
-    if (tt_sampler_new(&options, &s, &err) != TT_OK) fail_msg("%s", err.message);
-    return s;
+    return new_sampler(&options);
 }
 
 static double schedule_error(const tt_sampler *s, const expected_run *e) {
-    double worst = relative(tt_sampler_init_scale(s), e->init_scale);
+    double worst = golden_relative_error(tt_sampler_init_scale(s), e->init_scale);
     for (uint32_t i = 0; i < e->steps; i++)
-        worst = fmax(worst, relative(tt_sampler_timesteps(s)[i], e->timesteps[i]));
+        worst = fmax(worst, golden_relative_error(tt_sampler_timesteps(s)[i], e->timesteps[i]));
     for (uint32_t i = 0; e->has_sigmas && i <= e->steps; i++)
-        worst = fmax(worst, relative(tt_sampler_sigmas(s)[i], e->sigmas[i]));
+        worst = fmax(worst, golden_relative_error(tt_sampler_sigmas(s)[i], e->sigmas[i]));
     return worst;
-}
-
-/* Largest difference of the kept latents over their standard deviation. */
-static double latent_error(const float *x, const expected_run *e) {
-    double sum = 0, squares = 0, worst = 0;
-    for (int k = 0; k < KEPT; k++) {
-        double expected = e->latents[k], difference = fabs(x[4 * k + 1] - expected);
-        sum += expected;
-        squares += expected * expected;
-        if (!(difference <= worst)) worst = difference; /* a NaN stays */
-    }
-    return worst / sqrt(squares / KEPT - sum / KEPT * sum / KEPT);
 }
 
 static void describe(const expected_run *e, char *out, size_t size) {
@@ -154,7 +137,7 @@ static void runs_agree(golden_file *g) {
         const tt_denoiser denoiser = {.model = golden_model};
         assert_int_equal(tt_sampler_run(s, x, &denoiser, &noise, NULL), TT_OK);
         tt_sampler_free(s);
-        double latents = latent_error(x, &e);
+        double latents = golden_latent_error(x, e.latents);
         if (!(latents < 1e-4)) fail_msg("%s: latents differ by %.3g deviations", what, latents);
         worst_schedule = fmax(worst_schedule, schedule);
         if (latents > worst_latents) memcpy(worst_what, what, sizeof what);
@@ -181,8 +164,8 @@ static void k_diffusion_schedules_agree(golden_file *g) {
         tt_sampler *s;
         assert_int_equal(tt_sampler_new(&options, &s, NULL), TT_OK);
         for (uint32_t i = 0; i < steps; i++) {
-            assert_true(relative(tt_sampler_timesteps(s)[i], timesteps[i]) < 1e-6);
-            assert_true(relative(tt_sampler_sigmas(s)[i], sigmas[i]) < 1e-6);
+            assert_true(golden_relative_error(tt_sampler_timesteps(s)[i], timesteps[i]) < 1e-6);
+            assert_true(golden_relative_error(tt_sampler_sigmas(s)[i], sigmas[i]) < 1e-6);
         }
         tt_sampler_free(s);
     }

@@ -10,6 +10,7 @@
 
 #include "sample/names.h"
 #include "sample/sampler.h"
+#include "unit/sample/new_sampler.h"
 
 static tt_sampler *make(const char *sampler, const char *schedule, int steps,
                         tt_sample_compat compat) {
@@ -20,10 +21,7 @@ static tt_sampler *make(const char *sampler, const char *schedule, int steps,
     o.steps = steps;
     o.n_values = 1;
     o.compat = compat;
-    tt_sampler *s;
-    tt_err err;
-    if (tt_sampler_new(&o, &s, &err) != TT_OK) fail_msg("%s", err.message);
-    return s;
+    return new_sampler(&o);
 }
 
 static void expect_close(double found, double expected) {

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "sample/names.h"
 #include "sample/sampler.h"
+#include "unit/sample/new_sampler.h"
 
 enum { N = 64 };
 static const uint64_t seed = 5;
@@ -26,15 +27,8 @@ static tt_sampler_options options_for(const char *sampler, int steps, tt_sample_
     return o;
 }
 
-static tt_sampler *make(const tt_sampler_options *o) {
-    tt_sampler *s;
-    tt_err err;
-    if (tt_sampler_new(o, &s, &err) != TT_OK) fail_msg("%s", err.message);
-    return s;
-}
-
 static int steps_of(const tt_sampler_options *o) {
-    tt_sampler *s = make(o);
+    tt_sampler *s = new_sampler(o);
     int steps = tt_sampler_steps(s);
     tt_sampler_free(s);
     return steps;
@@ -76,9 +70,9 @@ static void a_part_is_the_whole_schedules_end(void **state) {
     (void)state;
     for (const char *const *name = tt_sample_sampler_names(); *name; name++) {
         tt_sampler_options o = options_for(*name, 10, TT_COMPAT_DIFFUSERS);
-        tt_sampler *whole = make(&o);
+        tt_sampler *whole = new_sampler(&o);
         o.strength = 0.4f;
-        tt_sampler *part = make(&o);
+        tt_sampler *part = new_sampler(&o);
         assert_int_equal(tt_sampler_steps(part), 4);
         assert_true(tt_sampler_first_sigma(part) == tt_sampler_sigmas(whole)[6]);
         assert_memory_equal(tt_sampler_sigmas(part), tt_sampler_sigmas(whole) + 6,
@@ -95,11 +89,11 @@ static void base_and_refiner_share_the_schedule(void **state) {
     (void)state;
     tt_sampler_options o = options_for("euler", 40, TT_COMPAT_DIFFUSERS);
     o.denoising_end = 0.8f;
-    tt_sampler *base = make(&o);
+    tt_sampler *base = new_sampler(&o);
     o.denoising_end = 1;
     o.denoising_start = 0.8f;
     o.strength = 0.3f; /* replaced */
-    tt_sampler *refiner = make(&o);
+    tt_sampler *refiner = new_sampler(&o);
     int n = tt_sampler_steps(base);
     assert_int_equal(n + tt_sampler_steps(refiner), 40);
     assert_true(tt_sampler_timesteps(base)[n - 1] >= 200);
@@ -162,9 +156,9 @@ static void noise_is_added_in_each_familys_units(void **state) {
     float clean[N], noise[N], x[N];
     fill(clean, noise);
     tt_sampler_options o = options_for("euler", 10, TT_COMPAT_DIFFUSERS);
-    tt_sampler *euler = make(&o);
+    tt_sampler *euler = new_sampler(&o);
     o.sampler = "ddim";
-    tt_sampler *ddim = make(&o);
+    tt_sampler *ddim = new_sampler(&o);
     for (int at = 0; at < 10; at++) {
         float sigma = tt_sampler_sigmas(euler)[at];
         tt_sampler_add_noise(euler, at, clean, noise, x);
@@ -187,7 +181,7 @@ static void comfyuis_full_strength_adds_what_its_noise_begins_with(void **state)
     float clean[N], noise[N], x[N];
     fill(clean, noise);
     tt_sampler_options o = options_for("euler", 10, TT_COMPAT_COMFYUI);
-    tt_sampler *s = make(&o);
+    tt_sampler *s = new_sampler(&o);
     float sigma = tt_sampler_first_sigma(s), scale = tt_sampler_init_scale(s);
     assert_float_equal(scale, sqrtf(sigma * sigma + 1), 1e-5f);
     tt_sampler_add_noise(s, 0, clean, noise, x);
@@ -203,7 +197,7 @@ static void pure_noise_has_no_picture_in_it(void **state) {
     o.training.zero_terminal_snr = true;
     o.training.spacing = "trailing";
     o.prediction = TT_SAMPLE_V;
-    tt_sampler *s = make(&o);
+    tt_sampler *s = new_sampler(&o);
     assert_true(isinf(tt_sampler_first_sigma(s)));
     tt_sampler_add_noise(s, 0, clean, noise, x);
     assert_memory_equal(x, noise, sizeof x);
@@ -249,7 +243,7 @@ static tt_status done(void *context, int step, const float *x0, tt_err *err) {
 
 static tt_status run_with(const tt_sampler_options *o, const tt_denoiser *d, float *x,
                           tt_err *err) {
-    tt_sampler *s = make(o);
+    tt_sampler *s = new_sampler(o);
     tt_noise noise;
     tt_noise_init(&noise, TT_NOISE_CPU_F32, seed);
     tt_noise_fill(&noise, x, N);
@@ -310,7 +304,7 @@ static void run_from_stream(const tt_sampler_options *o, tt_noise_kind kind, uin
     plain.step_seed_delta = 0;
     calls c = {0};
     const tt_denoiser d = {.context = &c, .model = model};
-    tt_sampler *s = make(&plain);
+    tt_sampler *s = new_sampler(&plain);
     tt_noise noise;
     tt_noise_init(&noise, TT_NOISE_CPU_F32, seed);
     tt_noise_fill(&noise, x, N);
@@ -355,7 +349,7 @@ static void every_stochastic_sampler_takes_every_manner(void **state) {
         tt_sampler_options o = options_for(*name, 6, TT_COMPAT_DIFFUSERS);
         if (strcmp(*name, "euler_cfgpp") == 0) continue;
         if (strcmp(*name, "ddim") == 0) o.eta = 1;
-        tt_sampler *s = make(&o);
+        tt_sampler *s = new_sampler(&o);
         bool draws = tt_sampler_draws_noise(s);
         tt_sampler_free(s);
         float x[3][N];
@@ -375,7 +369,7 @@ static void a_tree_gives_the_same_picture_again(void **state) {
     tt_sampler_options o = options_for("dpmpp_sde", 6, TT_COMPAT_DIFFUSERS);
     calls c = {0};
     const tt_denoiser d = {.context = &c, .model = model};
-    tt_sampler *s = make(&o);
+    tt_sampler *s = new_sampler(&o);
     float x[2][N];
     for (int i = 0; i < 2; i++) {
         tt_noise noise;
@@ -415,7 +409,7 @@ static void cosxl_is_told_a_quarter_of_the_logarithm(void **state) {
         tt_training_cosxl(&o.training);
         o.prediction = TT_SAMPLE_V;
         o.schedule = *schedule;
-        tt_sampler *s = make(&o);
+        tt_sampler *s = new_sampler(&o);
         for (int i = 0; i < tt_sampler_steps(s); i++)
             assert_float_equal(tt_sampler_timesteps(s)[i], logf(tt_sampler_sigmas(s)[i]) / 4,
                                1e-6f);
@@ -427,7 +421,7 @@ static void cosxl_is_told_a_quarter_of_the_logarithm(void **state) {
     tt_sampler_options o = options_for("euler", 10, TT_COMPAT_DIFFUSERS);
     tt_training_cosxl(&o.training);
     o.prediction = TT_SAMPLE_V;
-    tt_sampler *s = make(&o);
+    tt_sampler *s = new_sampler(&o);
     assert_string_equal(tt_sampler_schedule(s), "karras");
     assert_float_equal(tt_sampler_sigmas(s)[0], 120, 1e-4f);
     assert_float_equal(tt_sampler_sigmas(s)[9], 0.002f, 1e-7f);

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "sample/names.h"
 #include "sample/sampler.h"
+#include "unit/sample/new_sampler.h"
 
 enum { N = 64, STEPS = 6 };
 static const uint64_t seed = 77;
@@ -93,13 +94,6 @@ static tt_sampler_options options_for(const char *sampler, const char *schedule)
     options.steps = STEPS;
     options.n_values = N;
     return options;
-}
-
-static tt_sampler *new_sampler(const tt_sampler_options *options) {
-    tt_sampler *s;
-    tt_err err;
-    if (tt_sampler_new(options, &s, &err) != TT_OK) fail_msg("%s", err.message);
-    return s;
 }
 
 static tt_status run(tt_sampler *s, oracle *o, float *x, tt_noise *noise, tt_err *err) {

@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "sample/sampler.h"
 #include "sample/schedule_parts.h"
+#include "unit/sample/new_sampler.h"
 
 enum { MAX_STEPS = 50 };
 
@@ -21,10 +22,7 @@ static tt_sampler *make(const char *sampler, const char *schedule, int steps) {
     options.schedule = schedule;
     options.steps = steps;
     options.n_values = 1;
-    tt_sampler *s;
-    tt_err err;
-    if (tt_sampler_new(&options, &s, &err) != TT_OK) fail_msg("%s", err.message);
-    return s;
+    return new_sampler(&options);
 }
 
 /* Published with five digits or so. */
