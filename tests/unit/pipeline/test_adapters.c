@@ -1,73 +1,26 @@
 /* Adapters of requests and of prompts: what they change, what is reported, how the model comes back. Likeness to other programs is
  * tested in tests/golden (test_engine_words.c, test_shipped.c). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit/pipeline/tiny_engine.h"
+
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-#include <math.h>
-
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/limits.h"
-#include "tintype/engine.h"
 
-#define MODEL     TT_SOURCE_DIR "/models/tintype-tiny.safetensors"
 #define OLD_PHOTO TT_SOURCE_DIR "/models/tintype-old-photo.safetensors"
 
-enum { SIDE = 64, N_BYTES = SIDE * SIDE * 3 };
-
-static tt_engine *engine; /* opened once for all tests: f32, one thread */
-static tt_err err;
-
-static void ok(tt_status status) {
-    if (status != TT_OK) print_error("%s\n", err.message);
-    assert_int_equal(status, TT_OK);
-}
-
-static tt_status open_tiny(tt_engine **out) {
-    tt_engine_options options;
-    tt_engine_options_defaults(&options);
-    options.model_path = MODEL;
-    options.precision = TT_PRECISION_F32;
-    options.n_threads = 1;
-    return tt_engine_open(&options, out, &err);
-}
-
-static int begin(void **state) {
-    (void)state;
-    return open_tiny(&engine) == TT_OK ? 0 : -1;
-}
-
-static int end(void **state) {
-    (void)state;
-    tt_engine_close(engine);
-    return 0;
-}
-
 static tt_request request(const tt_request_adapter *adapters, int n) {
-    tt_request r;
-    tt_request_defaults(engine, &r);
-    r.prompt = "a lighthouse on the sea at sunset";
-    r.width = r.height = SIDE;
-    r.steps = 2;
+    tt_request r = tiny_request(2);
     r.sampler = "euler";
-    r.seed = 5;
     r.adapters = adapters;
     r.n_adapters = n;
     return r;
-}
-
-static tt_result generate(const tt_request *r) {
-    tt_result result;
-    ok(tt_engine_generate(engine, r, &result, &err));
-    return result;
 }
 
 static tt_result with_scale(float scale, const char *parts) {

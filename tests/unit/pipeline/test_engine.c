@@ -1,53 +1,19 @@
 /* The engine's promises around the picture: progress, cancel, previews, reuse, refusals, lost memory. The picture's numbers are
  * checked in tests/golden. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* cmocka needs the four above first */
-#include <cmocka.h>
+#include "unit/pipeline/tiny_engine.h"
+
 #include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "tintype/engine.h"
 
-#define MODEL TT_SOURCE_DIR "/models/tintype-tiny.safetensors"
-
-enum { SIDE = 64, STEPS = 3 };
-
-static tt_engine *engine; /* opened once for all tests: f32, two threads */
-static tt_err err;
-
-static void ok(tt_status status) {
-    if (status != TT_OK) print_error("%s\n", err.message);
-    assert_int_equal(status, TT_OK);
-}
+enum { STEPS = 3 };
 
 static int open_engine(void **state) {
     (void)state;
-    tt_engine_options options;
-    tt_engine_options_defaults(&options);
-    options.model_path = MODEL;
-    options.precision = TT_PRECISION_F32;
+    tt_engine_options options = tiny_options();
     options.n_threads = 2;
     return tt_engine_open(&options, &engine, &err) == TT_OK ? 0 : -1;
-}
-
-static int close_engine(void **state) {
-    (void)state;
-    tt_engine_close(engine);
-    return 0;
-}
-
-static tt_request small_request(void) {
-    tt_request r;
-    tt_request_defaults(engine, &r);
-    r.prompt = "a lighthouse on the sea at sunset";
-    r.width = r.height = SIDE;
-    r.steps = STEPS;
-    r.seed = 5;
-    return r;
 }
 
 /* ---- what the model says ---------------------------------------------------------------------------- */
@@ -90,7 +56,7 @@ static void progress_counts_every_step_of_every_picture(void **state) {
     (void)state;
     seen s = {0};
     tt_result result;
-    tt_request r = small_request();
+    tt_request r = tiny_request(STEPS);
     r.count = 2;
     r.progress = note_progress;
     r.progress_context = &s;
@@ -108,7 +74,7 @@ static void progress_counts_every_step_of_every_picture(void **state) {
 static void cancel_ends_between_steps_and_the_engine_goes_on(void **state) {
     (void)state;
     tt_result before, cancelled, after;
-    tt_request r = small_request();
+    tt_request r = tiny_request(STEPS);
     ok(tt_engine_generate(engine, &r, &before, &err));
     for (int at = 1; at <= STEPS + 1; at++) {
         seen s = {.cancel_at = at};
@@ -152,7 +118,7 @@ static void the_preview_resembles_the_picture(void **state) {
     (void)state;
     last_preview last = {0};
     tt_result result;
-    tt_request r = small_request();
+    tt_request r = tiny_request(STEPS);
     r.want_preview = true;
     r.progress = keep_preview;
     r.progress_context = &last;
@@ -182,7 +148,7 @@ static void odd_latent_sizes_make_pictures(void **state) {
     const int sizes[][2] = {{72, 104}, {64, 200}, {136, 64}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         tt_result result;
-        tt_request r = small_request();
+        tt_request r = tiny_request(STEPS);
         r.width = sizes[i][0];
         r.height = sizes[i][1];
         r.steps = 1;
@@ -204,7 +170,7 @@ static void tokens_beyond_the_window_are_counted(void **state) {
     for (int i = 0; i < 100; i++) memcpy(prompt + 4 * i, "sea ", 4);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tt_result result;
-        tt_request r = small_request();
+        tt_request r = tiny_request(STEPS);
         r.prompt = prompt;
         r.prompt_syntax = cases[i].syntax;
         r.steps = 1;
@@ -219,7 +185,7 @@ static void tokens_beyond_the_window_are_counted(void **state) {
 static void an_absent_negative_prompt_is_not_an_empty_one(void **state) {
     (void)state;
     tt_result absent, empty;
-    tt_request r = small_request();
+    tt_request r = tiny_request(STEPS);
     ok(tt_engine_generate(engine, &r, &absent, &err));
     r.negative_prompt = "";
     ok(tt_engine_generate(engine, &r, &empty, &err));
@@ -233,7 +199,7 @@ static void an_absent_negative_prompt_is_not_an_empty_one(void **state) {
 static void memory_is_planned_and_reported(void **state) {
     (void)state;
     tt_result result;
-    tt_request r = small_request();
+    tt_request r = tiny_request(STEPS);
     ok(tt_engine_generate(engine, &r, &result, &err));
     assert_true(result.planned_bytes > tt_engine_get_info(engine)->weight_bytes);
     assert_true(result.peak_bytes > result.planned_bytes / 2);
@@ -247,7 +213,7 @@ static void bad_requests_get_one_sentence(void **state) {
     tt_result result;
 #define REFUSED(change, part)                                                          \
     do {                                                                               \
-        tt_request r = small_request();                                                \
+        tt_request r = tiny_request(STEPS);                                            \
         change;                                                                        \
         assert_int_equal(tt_engine_generate(engine, &r, &result, &err), TT_E_INVALID); \
         assert_non_null(strstr(err.message, part));                                    \
@@ -309,7 +275,7 @@ static void the_prediction_may_be_named(void **state) {
         options.prediction = names[i];
         ok(tt_engine_open(&options, &e, &err));
         assert_string_equal(tt_engine_get_info(e)->prediction, names[i]);
-        tt_request r = small_request();
+        tt_request r = tiny_request(STEPS);
         ok(tt_engine_generate(e, &r, &result, &err));
         assert_string_equal(result.prediction, names[i]);
         tt_result_release(&result);
@@ -336,7 +302,7 @@ static void what_cannot_be_opened_beside_a_model_says_why(void **state) {
 static void failed_allocations_cost_one_request_only(void **state) {
     (void)state;
     tt_result whole, result;
-    tt_request r = small_request();
+    tt_request r = tiny_request(STEPS);
     r.steps = 1;
     r.count = 2;
     ok(tt_engine_generate(engine, &r, &whole, &err));
@@ -389,5 +355,5 @@ int main(void) {
         cmocka_unit_test(failed_allocations_cost_one_request_only),
         cmocka_unit_test(failed_allocations_while_opening_leave_nothing),
     };
-    return cmocka_run_group_tests(tests, open_engine, close_engine);
+    return cmocka_run_group_tests(tests, open_engine, end);
 }

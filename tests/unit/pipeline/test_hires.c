@@ -1,62 +1,21 @@
 /* A second pass in a larger size: what must hold for any model. Likeness to diffusers is tested in tests/golden/test_hires.c. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit/pipeline/tiny_engine.h"
 
-#include <cmocka.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "pipeline/parts.h"
 
-#define MODEL TT_SOURCE_DIR "/models/tintype-tiny.safetensors"
-
-enum { SIDE = 64, LARGE = 96, STEPS = 4, SECOND_STEPS = 2 /* int(4 * 0.5) */ };
-
-static tt_engine *engine; /* opened once for all tests: f32, one thread */
-static tt_err err;
-
-static void ok(tt_status status) {
-    if (status != TT_OK) print_error("%s\n", err.message);
-    assert_int_equal(status, TT_OK);
-}
-
-static int begin(void **state) {
-    tt_engine_options options;
-    (void)state;
-    tt_engine_options_defaults(&options);
-    options.model_path = MODEL;
-    options.precision = TT_PRECISION_F32;
-    options.n_threads = 1;
-    return tt_engine_open(&options, &engine, &err) == TT_OK ? 0 : -1;
-}
-
-static int end(void **state) {
-    (void)state;
-    tt_engine_close(engine);
-    return 0;
-}
+enum { LARGE = 96, STEPS = 4, SECOND_STEPS = 2 /* int(4 * 0.5) */ };
 
 static tt_request request(const char *upscaler) {
-    tt_request r;
-    tt_request_defaults(engine, &r);
-    r.prompt = "a lighthouse on the sea at sunset";
-    r.width = r.height = SIDE;
-    r.steps = STEPS;
+    tt_request r = tiny_request(STEPS);
     r.sampler = "euler";
-    r.seed = 5;
     r.hires_scale = 1.5f;
     r.hires_strength = 0.5f;
     r.hires_upscaler = upscaler;
     return r;
-}
-
-static tt_result generate(const tt_request *r) {
-    tt_result result;
-    ok(tt_engine_generate(engine, r, &result, &err));
-    return result;
 }
 
 static size_t size_of(const tt_picture *p) {

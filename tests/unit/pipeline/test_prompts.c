@@ -1,62 +1,20 @@
 /* What prompts do to pictures, whatever the model: syntaxes, length, editing on the way, negative prompts, guidance for a share of
  * the steps. Likeness to other programs is tested in tests/golden/test_engine_words.c. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit/pipeline/tiny_engine.h"
+
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <cmocka.h>
-#include <math.h>
-
 #include "base/alloc.h"
-#include "tintype/engine.h"
 
-#define MODEL TT_SOURCE_DIR "/models/tintype-tiny.safetensors"
-#define WORDS "a lighthouse on the sea at sunset"
-
-enum { SIDE = 64, STEPS = 6, N_BYTES = SIDE * SIDE * 3, N_SMALL = N_BYTES / 64 };
-
-static tt_engine *engine; /* opened once for all tests: f32, one thread */
-static tt_err err;
-
-static void ok(tt_status status) {
-    if (status != TT_OK) print_error("%s\n", err.message);
-    assert_int_equal(status, TT_OK);
-}
-
-static int begin(void **state) {
-    (void)state;
-    tt_engine_options options;
-    tt_engine_options_defaults(&options);
-    options.model_path = MODEL;
-    options.precision = TT_PRECISION_F32;
-    options.n_threads = 1;
-    return tt_engine_open(&options, &engine, &err) == TT_OK ? 0 : -1;
-}
-
-static int end(void **state) {
-    (void)state;
-    tt_engine_close(engine);
-    return 0;
-}
+enum { STEPS = 6, N_SMALL = N_BYTES / 64 };
 
 static tt_request request(const char *prompt) {
-    tt_request r;
-    tt_request_defaults(engine, &r);
+    tt_request r = tiny_request(STEPS);
     r.prompt = prompt;
-    r.width = r.height = SIDE;
-    r.steps = STEPS;
     r.sampler = "euler"; /* what it shows after a step depends on the steps so far only */
-    r.seed = 5;
     return r;
-}
-
-static tt_result generate(const tt_request *r) {
-    tt_result result;
-    ok(tt_engine_generate(engine, r, &result, &err));
-    return result;
 }
 
 static bool same(const tt_request *a, const tt_request *b) {

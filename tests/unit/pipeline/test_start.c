@@ -1,69 +1,28 @@
 /* Starting from pictures, masks and other seeds: what must hold for any model. Likeness to diffusers is tested in
  * tests/golden/test_img2img.c. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit/pipeline/tiny_engine.h"
 
-#include <cmocka.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "tintype/engine.h"
 
-#define MODEL TT_SOURCE_DIR "/models/tintype-tiny.safetensors"
+enum { STEPS = 5 };
 
-enum { SIDE = 64, STEPS = 5, N_BYTES = SIDE * SIDE * 3 };
-
-static tt_engine *engine; /* opened once for all tests: f32, one thread */
-static tt_err err;
 static uint8_t start_picture[N_BYTES], mask[SIDE * SIDE];
 
-static void ok(tt_status status) {
-    if (status != TT_OK) print_error("%s\n", err.message);
-    assert_int_equal(status, TT_OK);
-}
-
-static tt_status open_tiny(tt_engine **out) {
-    tt_engine_options options;
-    tt_engine_options_defaults(&options);
-    options.model_path = MODEL;
-    options.precision = TT_PRECISION_F32;
-    options.n_threads = 1;
-    return tt_engine_open(&options, out, &err);
-}
-
-static int begin(void **state) {
-    (void)state;
+static int begin_with_picture(void **state) {
     for (int i = 0; i < N_BYTES; i++) start_picture[i] = (uint8_t)(i / SIDE + i % 3 * 40);
-    return open_tiny(&engine) == TT_OK ? 0 : -1;
-}
-
-static int end(void **state) {
-    (void)state;
-    tt_engine_close(engine);
-    return 0;
+    return begin(state);
 }
 
 static tt_request request(float strength) {
-    tt_request r;
-    tt_request_defaults(engine, &r);
-    r.prompt = "a lighthouse on the sea at sunset";
-    r.width = r.height = SIDE;
-    r.steps = STEPS;
+    tt_request r = tiny_request(STEPS);
     r.sampler = "euler";
-    r.seed = 5;
     r.image = start_picture;
     r.strength = strength;
     return r;
-}
-
-static tt_result generate(const tt_request *r) {
-    tt_result result;
-    ok(tt_engine_generate(engine, r, &result, &err));
-    return result;
 }
 
 static double distance(const uint8_t *a, const uint8_t *b) {
@@ -323,5 +282,5 @@ int main(void) {
         cmocka_unit_test(failed_allocations_cost_one_request_only),
         cmocka_unit_test(the_encoder_survives_a_failed_opening),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, begin_with_picture, end);
 }
