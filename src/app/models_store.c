@@ -190,10 +190,19 @@ static tt_status list(void *context, tt_model_kind kind, tt_app_name_fn each, vo
     return folders.list(folders.context, kind, pass_on, &u, err);
 }
 
+/* Whoever watches fetches may cancel them; a picture has nothing to tell but that it is being looked for. */
+static bool picture_goes_on(void *context) {
+    const tt_app_stock *s = context;
+    const tt_store_progress p = {.phase = TT_PHASE_LOOKUP, .name = "", .download = {.eta_ms = -1}};
+    return !s->fetching || s->fetching(s->fetching_context, &p);
+}
+
 static tt_status fetch_picture(void *context, const char *url, tt_buf *out, tt_err *err) {
     const tt_app_stock *s = context;
+    const tt_picture_options options = {
+        .deadline_ms = PICTURE_MS, .goes_on = picture_goes_on, .goes_on_context = context};
     tt_fetch_error error;
-    tt_status status = tt_picture_fetch(s->services, url, PICTURE_MS, out, &error);
+    tt_status status = tt_picture_fetch(s->services, url, &options, out, &error);
     return status == TT_OK ? TT_OK : tt_fail(err, status, "%s", error.err.message);
 }
 

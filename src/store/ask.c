@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "store/answer.h"
 #include "store/reference_parts.h"
 
 enum {
@@ -36,7 +37,8 @@ static int64_t scaled(const tt__ask_state *a, int64_t ms) {
 }
 
 static bool is_stopped(const tt__ask_state *a) {
-    return a->services->stop && atomic_load(a->services->stop);
+    if (a->services->stop && atomic_load(a->services->stop)) return true;
+    return a->goes_on && !a->goes_on(a->goes_on_context);
 }
 
 tt_status tt__ask_begin(tt__ask_state *a, const tt_source_services *services, int64_t deadline_ms,
@@ -68,7 +70,6 @@ static bool begins_with(const char *text, const char *word) {
 }
 
 static void read_head(tt__answer *out, const tt_http_response *r) {
-    char server[64], mitigated[32];
     out->status = r->status;
     out->content_length = r->content_length;
     out->retry_after_ms = r->retry_after_ms;
@@ -80,16 +81,11 @@ static void read_head(tt__answer *out, const tt_http_response *r) {
     copy_header(r, "X-Error-Code", out->error_code, sizeof out->error_code);
     copy_header(r, "X-Error-Message", out->error_message, sizeof out->error_message);
     copy_header(r, "Content-Range", out->content_range, sizeof out->content_range);
-    copy_header(r, "Server", server, sizeof server);
-    copy_header(r, "cf-mitigated", mitigated, sizeof mitigated);
     out->is_page = begins_with(r->content_type, "text/html") ||
                    begins_with(r->content_type, "application/xhtml") ||
                    begins_with(r->content_type, "application/xml") ||
                    begins_with(r->content_type, "text/xml");
-    enum { FIRST_OF_CLOUDFLARE = 520, LAST_OF_CLOUDFLARE = 530 };
-    out->is_edge = mitigated[0] ||
-                   (r->status >= FIRST_OF_CLOUDFLARE && r->status <= LAST_OF_CLOUDFLARE) ||
-                   (out->is_page && r->status >= 400 && begins_with(server, "cloudflare"));
+    out->is_edge = tt__is_edge_page(r);
 }
 
 /* RateLimit: "resolvers";r=0;t=17 says it in seconds where Retry-After is missing. */
@@ -283,10 +279,11 @@ tt_status tt__fail_status(const tt__answer *answer, const char *whom, const char
                          "%s: %s answered HTTP %d, which is no answer here", what, whom, s);
 }
 
-/* "bytes 0-0/1234" */
+/* The size that a first byte's answer gives; 0: none that makes sense. */
 static uint64_t total_of(const char *content_range) {
-    const char *slash = strchr(content_range, '/');
-    return slash && slash[1] != '*' ? strtoull(slash + 1, NULL, 10) : 0;
+    tt__content_range r;
+    bool is_first = tt__content_range_parse(content_range, &r) && r.first == 0 && r.has_total;
+    return is_first ? r.total : 0;
 }
 
 void tt__take_promises(const tt__answer *answer, tt_source_file *out) {
@@ -296,7 +293,8 @@ void tt__take_promises(const tt__answer *answer, tt_source_file *out) {
     else if (answer->content_length > 0)
         out->size = (uint64_t)answer->content_length;
     out->size_is_exact = out->size > 0;
-    if (answer->etag[0] == '"') snprintf(out->validator, sizeof out->validator, "%s", answer->etag);
+    if (tt__etag_is_strong(answer->etag))
+        snprintf(out->validator, sizeof out->validator, "%s", answer->etag);
 }
 
 /* ---- redirects --------------------------------------------------------------------------------------------------- */

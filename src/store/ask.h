@@ -26,6 +26,9 @@ typedef struct tt__ask_state {
     tt_loop *loop; /* owned */
     int64_t end_ms;
     tt_backoff backoff;
+    /* Asked ten times a second, on the calling thread: false ends it as the services' stop does. NULL; set after tt__ask_begin. */
+    bool (*goes_on)(void *context);
+    void *goes_on_context;
 } tt__ask_state;
 
 typedef struct tt__question {

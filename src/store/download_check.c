@@ -20,12 +20,6 @@ tt_status tt__problem_set(tt__problem *p, tt__trouble trouble, tt_fetch_class cl
 
 /* ---- status ------------------------------------------------------------------------------------------------------ */
 
-/* A page of the service's front: Cloudflare's own statuses, or its challenge. */
-static bool is_edge(const tt_http_response *head) {
-    int s = head->status;
-    return (s >= 520 && s <= 527) || s == 530 || tt_http_response_header(head, "cf-mitigated");
-}
-
 static tt_status refuse(tt__lane *lane, int status) {
     static const struct {
         int status;
@@ -62,7 +56,7 @@ static tt_status check_status(tt__lane *lane, const tt_http_response *head) {
     tt__problem *p = &lane->problem;
     int s = head->status;
     if (s == 200 || s == 206) return TT_OK;
-    if (is_edge(head))
+    if (s != 429 && tt__is_edge_page(head))
         return tt__problem_set(p, TT__AGAIN, TT_FETCH_EDGE,
                                "%s: a page of the service's front instead of the file (HTTP %d)",
                                d->file.name, s);

@@ -9,7 +9,7 @@
  *     download_hash.c     thread: SHA-256 of the chunks in order
  *     download_disk.c     thread: chunks to the part file, sync, journal; the part file itself
  *     download_journal.c  the journal's bytes
- *     download_text.c     Content-Range, ETag, the first bytes
+ *     download_text.c     the first bytes
  *
  * Threads: everything is the calling thread's, which runs the loop, but for what download_chunks.c fences. */
 #ifndef TT_STORE_DOWNLOAD_PARTS_H
@@ -20,24 +20,12 @@
 
 #include "net/backoff.h"
 #include "net/http_client.h"
+#include "store/answer.h"
 #include "store/download.h"
 
 enum { TT__IDENTITY_BYTES = 32 };
 
 /* ---- download_text.c --------------------------------------------------------------------------------------------- */
-
-/* "bytes FIRST-LAST/TOTAL" of a 206; TOTAL may be "*". False for anything else. */
-typedef struct tt__content_range {
-    uint64_t first, last, total;
-    bool has_total;
-} tt__content_range;
-bool tt__content_range_parse(const char *text, tt__content_range *out);
-
-/* Quoted, not weak, and short enough to keep. */
-bool tt__etag_is_strong(const char *etag);
-
-/* A body of this type is a page about the model, not the model. */
-bool tt__content_type_is_page(const char *content_type);
 
 /* NULL when these first bytes may begin a safetensors file of `total` bytes (0: not known), else what they are. */
 enum { TT__SNIFF_BYTES = 64 };

@@ -47,8 +47,8 @@ static tt_status follow(tt__ask_state *a, const char *url, tt__answer *answer,
     }
 }
 
-tt_status tt_picture_fetch(const tt_source_services *services, const char *url, int64_t deadline_ms,
-                           tt_buf *out, tt_fetch_error *error) {
+tt_status tt_picture_fetch(const tt_source_services *services, const char *url,
+                           const tt_picture_options *options, tt_buf *out, tt_fetch_error *error) {
     tt__ask_state ask;
     tt__answer answer = {0};
     char host[HOST_BYTES] = "";
@@ -56,7 +56,9 @@ tt_status tt_picture_fetch(const tt_source_services *services, const char *url, 
     if (strlen(url) >= TT_SOURCE_URL_BYTES)
         return tt_fetch_fail(error, TT_FETCH_REFERENCE, "a URL of %zu bytes, expected at most %d",
                              strlen(url), TT_SOURCE_URL_BYTES - 1);
-    TT_TRY(tt__ask_begin(&ask, services, deadline_ms, error));
+    TT_TRY(tt__ask_begin(&ask, services, options->deadline_ms, error));
+    ask.goes_on = options->goes_on;
+    ask.goes_on_context = options->goes_on_context;
     tt_status status = follow(&ask, url, &answer, host, error);
     if (status == TT_OK) status = judge(&answer, host, out, error);
     tt__answer_release(&answer);

@@ -19,7 +19,8 @@ static tt_status fetch(dl_case *c, const char *url, tt_buf *out) {
     c->services.civitai_key = "key";
     c->services.time_divisor = DIVISOR;
     tt_buf_init(out, 4 * SIZE);
-    return tt_picture_fetch(&c->services, url, MS, out, &c->error);
+    const tt_picture_options options = {.deadline_ms = MS};
+    return tt_picture_fetch(&c->services, url, &options, out, &c->error);
 }
 
 static void a_picture_arrives_and_no_key_is_sent(void **state) {
@@ -115,6 +116,42 @@ static void a_server_that_is_not_there_is_told_after_its_tries(void **state) {
     dl_end(c);
 }
 
+/* Silent before the head, in the middle of the body, or busy and asking for patience. */
+static int way_to_wait;
+
+static bool serve_and_wait(dl_server *s, int fd, const dl_request *r) {
+    (void)r;
+    if (way_to_wait == 1)
+        dl_puts(fd, "HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: %zu\r\n\r\nabc",
+                s->size);
+    if (way_to_wait == 2) return dl_status(fd, "503 Busy", "Retry-After: 50\r\n");
+    dl_wait_for_close(fd);
+    return false;
+}
+
+static bool goes_on_until_asked(void *context) {
+    dl_server *s = context;
+    return atomic_load(&s->n_requests) == 0;
+}
+
+static void whoever_waits_for_a_picture_can_cancel(void **state) {
+    (void)state;
+    for (way_to_wait = 0; way_to_wait < 3; way_to_wait++) {
+        tt_buf out;
+        dl_case *c = dl_begin(serve_and_wait, SIZE);
+        const tt_picture_options options = {.deadline_ms = (int64_t)1000 * MS,
+                                            .goes_on = goes_on_until_asked,
+                                            .goes_on_context = c->server};
+        tt_buf_init(&out, 4 * SIZE);
+        assert_int_equal(tt_picture_fetch(&c->services, c->file.url, &options, &out, &c->error),
+                         TT_E_CANCELLED);
+        assert_int_equal(c->error.class_, TT_FETCH_CANCELLED);
+        assert_int_equal(c->server->n_requests, 1);
+        tt_buf_release(&out);
+        dl_end(c);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_picture_arrives_and_no_key_is_sent),
@@ -122,6 +159,7 @@ int main(void) {
         cmocka_unit_test(too_much_is_refused),
         cmocka_unit_test(strangers_reach_no_private_address_and_no_http),
         cmocka_unit_test(a_server_that_is_not_there_is_told_after_its_tries),
+        cmocka_unit_test(whoever_waits_for_a_picture_can_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
