@@ -54,8 +54,16 @@ static tt_status write_all(int fd, const char *path, const char *bytes, size_t s
     return TT_OK;
 }
 
+static bool is_unknown(int number) {
+    return number == EINVAL || number == ENOSYS || number == EOPNOTSUPP;
+}
+
 bool tt_file_sync(int fd) {
-    return fsync(fd) == 0 || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP;
+    return fsync(fd) == 0 || is_unknown(errno);
+}
+
+bool tt_file_sync_data(int fd) {
+    return fdatasync(fd) == 0 || is_unknown(errno);
 }
 
 static tt_status write_and_close(int fd, const char *path, const void *bytes, size_t size,

@@ -18,6 +18,7 @@ tt_status tt_file_write(const char *path, const void *bytes, size_t size, tt_err
 
 /* fsync(2). True as well, with nothing done, on a file system that knows no such call: what it has is all there is to have. */
 bool tt_file_sync(int fd);
+bool tt_file_sync_data(int fd); /* fdatasync(2), in the same way */
 
 bool tt_file_is_directory(const char *path);
 bool tt_file_exists(const char *path);

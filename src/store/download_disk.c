@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "store/download_parts.h"
 
 enum {
@@ -107,7 +108,7 @@ static bool write_slot(tt__window *w, tt__slot *slot) {
 
 /* A journal that cannot be written costs a resume, not the download. */
 static bool sync_part(tt__window *w) {
-    if (fdatasync(w->part_fd) != 0) {
+    if (!tt_file_sync_data(w->part_fd)) {
         fail_write(w, errno);
         return false;
     }
@@ -180,7 +181,9 @@ static tt_status check_room(tt__download *d, uint64_t total) {
     enum { BLOCK_BYTES = 512 }; /* st_blocks counts in these everywhere */
     struct statvfs fs;
     struct stat part;
-    if (fstatvfs(d->window.part_fd, &fs) != 0 || fstat(d->window.part_fd, &part) != 0)
+    bool is_told = fstatvfs(d->window.part_fd, &fs) == 0;
+    if (!is_told && errno == ENOSYS) return TT_OK; /* nobody knows: the writes will tell */
+    if (!is_told || fstat(d->window.part_fd, &part) != 0)
         return tt__fail_disk(d, "the disk's free space", errno);
     uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize,
              held_bytes = (uint64_t)part.st_blocks * BLOCK_BYTES;
@@ -207,7 +210,8 @@ tt_status tt__part_finish(tt__download *d, uint64_t total) {
     struct stat part;
     int fd = d->window.part_fd;
     if (fstat(fd, &part) != 0) return tt__fail_disk(d, "the part file's size", errno);
-    if ((uint64_t)part.st_size != total && (ftruncate(fd, (off_t)total) != 0 || fdatasync(fd) != 0))
+    if ((uint64_t)part.st_size != total &&
+        (ftruncate(fd, (off_t)total) != 0 || !tt_file_sync_data(fd)))
         return tt__fail_disk(d, "the part file's size", errno);
     d->window.part_fd = -1;
     if (close(fd) != 0) return tt__fail_disk(d, "closing the part file", errno);

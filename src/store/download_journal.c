@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "store/download_parts.h"
 
 enum {
@@ -143,5 +144,5 @@ bool tt__journal_write(int fd, tt__journal *j) {
         if (n <= 0) return false;
         done += (size_t)n;
     }
-    return fdatasync(fd) == 0;
+    return tt_file_sync_data(fd);
 }

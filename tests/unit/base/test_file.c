@@ -182,9 +182,11 @@ static void what_cannot_be_synced_is_no_failure(void **state) {
     int pipe_fds[2];
     assert_int_equal(pipe(pipe_fds), 0);
     assert_true(tt_file_sync(pipe_fds[1]));
+    assert_true(tt_file_sync_data(pipe_fds[1]));
     close(pipe_fds[0]);
     close(pipe_fds[1]);
     assert_false(tt_file_sync(pipe_fds[1]));
+    assert_false(tt_file_sync_data(pipe_fds[1]));
 }
 
 int main(void) {

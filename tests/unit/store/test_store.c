@@ -5,6 +5,7 @@
 
 #include <sys/mount.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/alloc.h"
@@ -725,6 +726,40 @@ static void a_full_disk_is_told_and_heals(void **state) {
     end(c);
 }
 
+/* In place of the system's, for this program. */
+static atomic_int sync_errno; /* 0: works */
+
+static int sync_by(int fd, long number) {
+    int fails = atomic_load(&sync_errno);
+    if (!fails) return (int)syscall(number, fd);
+    errno = fails;
+    return -1;
+}
+
+int fsync(int fd) {
+    return sync_by(fd, SYS_fsync);
+}
+
+int fdatasync(int fd) {
+    return sync_by(fd, SYS_fdatasync);
+}
+
+/* Some FUSE file systems: there is nothing to wait for. An error of the disk is another thing. */
+static void a_disk_that_cannot_sync_keeps_models(void **state) {
+    (void)state;
+    st_case *c = begin();
+    tt_store_fetch_options options = {.kind = TT_MODEL_LORA};
+    tt_store_model m;
+    tt_fetch_error e;
+    atomic_store(&sync_errno, EIO);
+    assert_int_not_equal(tt_store_fetch(c->s, c->pinned, &options, &m, &e), TT_OK);
+    assert_int_equal(e.class_, TT_FETCH_DISK);
+    atomic_store(&sync_errno, EINVAL);
+    expect_fetched(c, c->pinned, false);
+    atomic_store(&sync_errno, 0);
+    end(c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pinned_url_is_fetched_once),
@@ -756,6 +791,7 @@ int main(void) {
 #endif
         cmocka_unit_test(every_allocation_of_a_lookup_may_fail),
         cmocka_unit_test(a_full_disk_is_told_and_heals),
+        cmocka_unit_test(a_disk_that_cannot_sync_keeps_models),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
