@@ -82,8 +82,8 @@ static tt_status new_job(tt_loader *l, tt__job_kind kind, const char *prefix,
         copies[i] = tt_arena_strndup(&l->arena, full, strlen(full));
         if (!copies[i]) return tt_fail_nomem(err, "the list of tensors", sizeof full);
     }
-    *job = (tt__job){
-        .kind = kind, .ops = l->ops, .slots = {slot}, .n_names = n_names, .names = copies};
+    *job =
+        (tt__job){.kind = kind, .ops = l->ops, .slot = slot, .n_names = n_names, .names = copies};
     *out = job;
     return TT_OK;
 }
@@ -161,16 +161,15 @@ tt_status tt_load_linear(tt_loader *l, const char *prefix, const char *name, tt_
     return tt_load_stacked(l, prefix, &name, 1, slot, err);
 }
 
-tt_status tt_load_halves(tt_loader *l, const char *prefix, const char *name, tt_weight **first,
-                         tt_weight **second, tt_err *err) {
+tt_status tt_load_gated(tt_loader *l, const char *prefix, const char *name, tt_weight **slot,
+                        tt_err *err) {
     tt__job *job;
     tt_tensor_info info;
-    TT_TRY(new_job(l, TT__JOB_HALVES, prefix, &name, 1, first, &job, err));
+    TT_TRY(new_job(l, TT__JOB_GATED, prefix, &name, 1, slot, &job, err));
     TT_TRY(matrix_info(l, job->names[0], &info, err));
     if (info.shape[0] % 2 != 0)
         return tt_fail(err, TT_E_FORMAT, "tensor %s.weight: %lld rows, expected an even number",
                        job->names[0], (long long)info.shape[0]);
-    job->slots[1] = second;
     job->n_out = info.shape[0];
     job->n_in = info.shape[1];
     job->has_bias = has_bias(l, job->names[0]);
@@ -303,19 +302,18 @@ static tt_status read_plain(const tt_loader *l, const tt__job *job, loading *t, 
     return TT_OK;
 }
 
-static tt_status pack_linear(const tt__job *job, const void *plain, const float *bias, int64_t rows,
+static tt_status pack_linear(const tt__job *job, const void *plain, const float *bias,
                              tt_weight **out, tt_err *err) {
     if (job->is_int8)
-        return tt_weight_linear_int8(job->ops, plain, bias, rows, job->n_in, out, err);
-    return tt_weight_linear(job->ops, plain, bias, rows, job->n_in, out, err);
+        return tt_weight_linear_int8(job->ops, plain, bias, job->n_out, job->n_in, out, err);
+    return tt_weight_linear(job->ops, plain, bias, job->n_out, job->n_in, out, err);
 }
 
-static tt_status pack_halves(const tt__job *job, const char *plain, const float *bias,
-                             tt_weight *out[2], tt_err *err) {
-    int64_t half = job->n_out / 2;
-    size_t bytes = (size_t)(half * job->n_in) * tt_dtype_size(tt__job_dtype(job));
-    TT_TRY(pack_linear(job, plain, bias, half, &out[0], err));
-    return pack_linear(job, plain + bytes, bias ? bias + half : NULL, half, &out[1], err);
+static tt_status pack_gated(const tt__job *job, const void *plain, const float *bias,
+                            tt_weight **out, tt_err *err) {
+    int64_t n = job->n_out / 2;
+    if (job->is_int8) return tt_weight_gated_int8(job->ops, plain, bias, n, job->n_in, out, err);
+    return tt_weight_gated(job->ops, plain, bias, n, job->n_in, out, err);
 }
 
 static tt_status pack_upsample_conv(const tt__job *job, const float *plain, const float *bias,
@@ -325,34 +323,32 @@ static tt_status pack_upsample_conv(const tt__job *job, const float *plain, cons
     return tt_weight_upsample_conv(job->ops, plain, bias, job->n_out, job->n_in, out, err);
 }
 
-tt_status tt__job_pack(const tt__job *job, const void *plain, const float *bias, tt_weight *out[2],
+tt_status tt__job_pack(const tt__job *job, const void *plain, const float *bias, tt_weight **out,
                        tt_err *err) {
     switch (job->kind) {
     case TT__JOB_LINEAR:
-        return pack_linear(job, plain, bias, job->n_out, &out[0], err);
-    case TT__JOB_HALVES:
-        return pack_halves(job, plain, bias, out, err);
+        return pack_linear(job, plain, bias, out, err);
+    case TT__JOB_GATED:
+        return pack_gated(job, plain, bias, out, err);
     case TT__JOB_CONV:
-        if (job->is_int8)
-            return tt_weight_conv_int8(job->ops, plain, bias, &job->conv, &out[0], err);
-        return tt_weight_conv(job->ops, plain, bias, &job->conv, &out[0], err);
+        if (job->is_int8) return tt_weight_conv_int8(job->ops, plain, bias, &job->conv, out, err);
+        return tt_weight_conv(job->ops, plain, bias, &job->conv, out, err);
     case TT__JOB_UPSAMPLE_CONV:
-        return pack_upsample_conv(job, plain, bias, &out[0], err);
+        return pack_upsample_conv(job, plain, bias, out, err);
     case TT__JOB_NORM:
-        return tt_weight_norm(job->ops, plain, bias, job->n_out, &out[0], err);
+        return tt_weight_norm(job->ops, plain, bias, job->n_out, out, err);
     case TT__JOB_EMBEDDING:
-        return tt_weight_embedding(job->ops, plain, job->n_out, job->n_in, &out[0], err);
+        return tt_weight_embedding(job->ops, plain, job->n_out, job->n_in, out, err);
     }
     return TT_OK;
 }
 
 static tt_status run_job(const tt_loader *l, const tt__job *job, loading *t, tt_err *err) {
-    tt_weight *packed[2] = {NULL, NULL};
+    tt_weight *packed = NULL;
     TT_TRY(read_plain(l, job, t, err));
     tt_status status =
-        tt__job_pack(job, t->plain.data, job->has_bias ? t->bias.data : NULL, packed, err);
-    *job->slots[0] = packed[0];
-    if (job->slots[1]) *job->slots[1] = packed[1];
+        tt__job_pack(job, t->plain.data, job->has_bias ? t->bias.data : NULL, &packed, err);
+    *job->slot = packed;
     return status;
 }
 

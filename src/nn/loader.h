@@ -42,9 +42,9 @@ tt_status tt_load_linear(tt_loader *l, const char *prefix, const char *name, tt_
 tt_status tt_load_stacked(tt_loader *l, const char *prefix, const char *const *names, int n_names,
                           tt_weight **slot, tt_err *err);
 
-/* One linear layer cut into two of half the rows each. */
-tt_status tt_load_halves(tt_loader *l, const char *prefix, const char *name, tt_weight **first,
-                         tt_weight **second, tt_err *err);
+/* A gated unit (tt_op_gated): one linear layer, its first half of rows values, the second gates. */
+tt_status tt_load_gated(tt_loader *l, const char *prefix, const char *name, tt_weight **slot,
+                        tt_err *err);
 
 /* A square convolution: stride, and padding on all four sides. */
 tt_status tt_load_conv(tt_loader *l, const char *prefix, const char *name, int stride, int pad,

@@ -1,4 +1,4 @@
-/* See loader_adapters.h. A set is one row of pointers, one pair per job of the recipe: NULL where the loaded weight stays.
+/* See loader_adapters.h. A set is one row of pointers, one per job of the recipe: NULL where the loaded weight stays.
  *
  *     slot of job j  =  in use ? in_use->weights[j] : loaded[j]
  *
@@ -21,8 +21,6 @@ enum { DEFAULT_SETS = 3 };
 /* At least two sets that change every matrix of SDXL's attentions, in bf16; one that changes all its matrices has 6 GB. */
 #define LEAST_BYTES (4 * TT_GIB)
 
-typedef tt_weight *pair[2];
-
 /* What makes two sets the same. Compared as bytes: zeroed before it is filled. */
 typedef struct set_key {
     int n;
@@ -35,7 +33,7 @@ typedef struct set_key {
 typedef struct adapted_set {
     struct adapted_set *next; /* used before this one */
     set_key key;
-    pair *weights; /* owned, and what they point to: [n_jobs] */
+    tt_weight **weights; /* owned, and what they point to: [n_jobs] */
     int n_weights;
     size_t bytes;
 } adapted_set;
@@ -45,7 +43,7 @@ struct tt_adapters {
     tt_adapters_options options;
     tt__job **jobs; /* owned list of borrowed jobs */
     int n_jobs;
-    pair *loaded;        /* owned list: what the slots held; the weights are the networks' */
+    tt_weight **loaded;  /* owned list: what the slots held; the weights are the networks' */
     adapted_set *in_use; /* owned; NULL: the model as loaded */
     adapted_set *kept;   /* owned list, most recently used first */
     tt_adapters_info info;
@@ -67,7 +65,7 @@ tt_adapters_info tt_adapters_get_info(const tt_adapters *a) {
 static void free_set(const tt_adapters *a, adapted_set *set) {
     if (!set) return;
     for (int i = 0; set->weights && i < a->n_jobs; i++)
-        for (int k = 0; k < 2; k++) tt_weight_free(a->jobs[i]->ops, set->weights[i][k]);
+        tt_weight_free(a->jobs[i]->ops, set->weights[i]);
     tt_free(set->weights);
     tt_free(set);
 }
@@ -77,7 +75,7 @@ static tt_status new_set(const tt_adapters *a, const set_key *key, adapted_set *
     if (set) set->weights = tt_alloc((size_t)a->n_jobs * sizeof *set->weights);
     if (!set || !set->weights) {
         free_set(a, set);
-        return tt_fail_nomem(err, "a set of adapters", (size_t)a->n_jobs * sizeof(pair));
+        return tt_fail_nomem(err, "a set of adapters", (size_t)a->n_jobs * sizeof *set->weights);
     }
     set->key = *key;
     return TT_OK;
@@ -112,11 +110,10 @@ static void trim_kept(tt_adapters *a, const adapted_set *more) {
 }
 
 static void fill_slots(const tt_adapters *a) {
-    for (int i = 0; i < a->n_jobs; i++)
-        for (int k = 0; k < 2; k++) {
-            tt_weight *own = a->in_use ? a->in_use->weights[i][k] : NULL;
-            if (a->jobs[i]->slots[k]) *a->jobs[i]->slots[k] = own ? own : a->loaded[i][k];
-        }
+    for (int i = 0; i < a->n_jobs; i++) {
+        tt_weight *own = a->in_use ? a->in_use->weights[i] : NULL;
+        *a->jobs[i]->slot = own ? own : a->loaded[i];
+    }
 }
 
 /* The set in use becomes a kept one, and `set` (owned from here; NULL: the model as loaded) is in use. */
@@ -186,7 +183,7 @@ static tt_status find_touched(adapting *w, tt_err *err) {
         size_t count;
         TT_TRY(tt__job_count(job, &count, err));
         w->set->bytes += tt__job_kept_bytes(job, count) + (size_t)job->n_out * sizeof(float);
-        w->set->n_weights += job->slots[1] ? 2 : 1;
+        w->set->n_weights++;
         w->touched[w->n_touched++] = i;
     }
     return TT_OK;
@@ -338,7 +335,7 @@ static tt_status adapt_job(const adapting *w, int number, blocks *b, tt_err *err
     bool has_bias = job->has_bias || touches_bias(w, job);
     TT_TRY(read_job(w, job, has_bias, b, err));
     return tt__job_pack(job, b->weight.data, has_bias ? b->bias.data : NULL,
-                        w->set->weights[number], err);
+                        &w->set->weights[number], err);
 }
 
 static tt_status adapt_all(const adapting *w, tt_err *err) {
@@ -433,13 +430,11 @@ tt_status tt_adapters_set(tt_adapters *a, const tt_adapter_use *uses, int n_uses
 static tt_status remember_loaded(tt_adapters *a, tt_err *err) {
     a->loaded = tt_alloc((size_t)a->n_jobs * sizeof *a->loaded);
     if (!a->loaded) return tt_fail_nomem(err, "the list of weights", (size_t)a->n_jobs);
-    for (int i = 0; i < a->n_jobs; i++)
-        for (int k = 0; k < 2; k++) {
-            if (!a->jobs[i]->slots[k]) continue;
-            a->loaded[i][k] = *a->jobs[i]->slots[k];
-            if (!a->loaded[i][k])
-                return tt_fail(err, TT_E_INTERNAL, "adapters on a model that is not loaded");
-        }
+    for (int i = 0; i < a->n_jobs; i++) {
+        a->loaded[i] = *a->jobs[i]->slot;
+        if (!a->loaded[i])
+            return tt_fail(err, TT_E_INTERNAL, "adapters on a model that is not loaded");
+    }
     return TT_OK;
 }
 

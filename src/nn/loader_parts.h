@@ -7,19 +7,19 @@
 
 typedef enum tt__job_kind {
     TT__JOB_LINEAR,
-    TT__JOB_HALVES,
+    TT__JOB_GATED,
     TT__JOB_CONV,
     TT__JOB_UPSAMPLE_CONV,
     TT__JOB_NORM,
     TT__JOB_EMBEDDING
 } tt__job_kind;
 
-/* One packed weight (two for halves) and the names it is made of. */
+/* One packed weight and the names it is made of. */
 typedef struct tt__job {
     struct tt__job *next;
     tt__job_kind kind;
     tt_ops *ops;
-    tt_weight **slots[2]; /* of the network; the second: TT__JOB_HALVES only */
+    tt_weight **slot; /* of the network */
     int n_names;
     const char **names; /* without .weight / .bias */
     int64_t n_out, n_in;
@@ -43,8 +43,8 @@ tt_status tt__job_count(const tt__job *job, size_t *out, tt_err *err);
 tt_dtype tt__job_dtype(const tt__job *job);
 /* Bytes of `count` of its numbers as they are kept. */
 size_t tt__job_kept_bytes(const tt__job *job, size_t count);
-/* Packs plain values, names stacked, into new weights; bias may be NULL. On failure out stays as it was or NULL. */
-tt_status tt__job_pack(const tt__job *job, const void *plain, const float *bias, tt_weight *out[2],
+/* Packs plain values, names stacked, into a new weight; bias may be NULL. On failure *out stays as it was or NULL. */
+tt_status tt__job_pack(const tt__job *job, const void *plain, const float *bias, tt_weight **out,
                        tt_err *err);
 /* All jobs, in the order of declaration; tt_free it. */
 tt_status tt__loader_jobs(const tt_loader *l, tt__job ***out, tt_err *err);

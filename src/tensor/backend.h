@@ -13,7 +13,7 @@ typedef enum tt_weight_kind {
     TT_WEIGHT_EMBEDDING,
 } tt_weight_kind;
 
-enum { TT__PHASES = 4 };
+enum { TT__PARTS = 4 };
 
 struct tt_weight {
     tt_weight_kind kind;
@@ -28,9 +28,11 @@ struct tt_weight {
     int32_t *sums;     /* of a column's int8 values; in the block of scales */
     size_t size_bytes; /* of data, bias and scales */
     void *packed;      /* the back-end's own description of data; NULL where data is plain */
-    /* A doubling convolution that is folded, else NULL: its weights for rows and columns 0 and 1 of the four outputs that a
-     * position becomes, [2 * row + column], 2x2 each. Owned; all other fields but kind and sizes are theirs. */
-    struct tt_weight *phases[TT__PHASES];
+    /* Made of other weights, else NULL; owned, and all fields but kind and sizes are theirs. A doubling convolution that is
+     * folded: for rows and columns 0 and 1 of the four outputs that a position becomes, [2 * row + column], 2x2 each. A gated
+     * unit as two products: values, gates. */
+    struct tt_weight *parts[TT__PARTS];
+    int64_t n_gated; /* a gated unit as one product: columns of its result; else 0 */
 };
 
 /* Every function may assume what ops.c has checked: shapes agree, dtypes are the engine's, no
@@ -64,6 +66,10 @@ typedef struct tt_backend {
                         tt_tensor *y, tt_err *);
     tt_status (*conv)(tt_ops *, const tt_weight *, const tt_tensor *x, const tt_epilogue *,
                       tt_tensor *y, tt_err *);
+    /* How a gated unit as one product wants its rows: so many of values, as many of gates, in turn. 0 (or NULL): two products. */
+    int64_t (*gated_rows)(tt_ops *, bool is_int8);
+    tt_status (*gated)(tt_ops *, const tt_weight *, tt_activation, const tt_tensor *x, tt_tensor *y,
+                       tt_err *);
     /* By weights that are folded. NULL: they are not, and the picture is doubled in memory. */
     tt_status (*upsample_conv)(tt_ops *, const tt_weight *, const tt_tensor *x, tt_tensor *y,
                                tt_err *);
@@ -112,6 +118,9 @@ static inline bool tt__conv_is_product(const tt_conv_shape *s) {
            s->pad_bottom == 0 && s->pad_right == 0;
 }
 
+/* A linear layer, from the back-end's type, or from f32 to int8. */
+tt_status tt__weight_linear(tt_ops *ops, const void *w, const float *bias, int64_t n_out,
+                            int64_t n_in, bool is_int8, tt_weight **out, tt_err *err);
 /* A convolution of any small kernel, from the back-end's type, or from f32 to int8. */
 tt_status tt__weight_conv(tt_ops *ops, const void *w, const float *bias, const tt_conv_shape *shape,
                           bool is_int8, tt_weight **out, tt_err *err);

@@ -263,12 +263,6 @@ static tt_status finish_weight(tt_ops *ops, tt_status status, tt_weight **out) {
     return status;
 }
 
-tt_status tt_weight_linear(tt_ops *ops, const void *w, const float *bias, int64_t n_out,
-                           int64_t n_in, tt_weight **out, tt_err *err) {
-    TT_TRY(new_weight(ops, TT_WEIGHT_LINEAR, n_out, n_in, bias, out, err));
-    return finish_weight(ops, ops->backend->pack_linear(ops, *out, w, err), out);
-}
-
 static tt_status check_conv(const tt_conv_shape *shape, tt_err *err) {
     if ((shape->kernel == 1 || shape->kernel == 3) && shape->stride >= 1 && shape->stride <= 2)
         return TT_OK;
@@ -313,10 +307,22 @@ static tt_status pack_int8(tt_ops *ops, tt_weight *w, const float *plain, tt_err
     return ops->backend->pack_int8(ops, w, plain, err);
 }
 
+tt_status tt__weight_linear(tt_ops *ops, const void *w, const float *bias, int64_t n_out,
+                            int64_t n_in, bool is_int8, tt_weight **out, tt_err *err) {
+    TT_TRY(new_weight(ops, TT_WEIGHT_LINEAR, n_out, n_in, bias, out, err));
+    tt_status status =
+        is_int8 ? pack_int8(ops, *out, w, err) : ops->backend->pack_linear(ops, *out, w, err);
+    return finish_weight(ops, status, out);
+}
+
+tt_status tt_weight_linear(tt_ops *ops, const void *w, const float *bias, int64_t n_out,
+                           int64_t n_in, tt_weight **out, tt_err *err) {
+    return tt__weight_linear(ops, w, bias, n_out, n_in, false, out, err);
+}
+
 tt_status tt_weight_linear_int8(tt_ops *ops, const float *w, const float *bias, int64_t n_out,
                                 int64_t n_in, tt_weight **out, tt_err *err) {
-    TT_TRY(new_weight(ops, TT_WEIGHT_LINEAR, n_out, n_in, bias, out, err));
-    return finish_weight(ops, pack_int8(ops, *out, w, err), out);
+    return tt__weight_linear(ops, w, bias, n_out, n_in, true, out, err);
 }
 
 tt_status tt__weight_conv(tt_ops *ops, const void *w, const float *bias, const tt_conv_shape *shape,
@@ -359,7 +365,7 @@ tt_status tt_weight_embedding(tt_ops *ops, const void *table, int64_t rows, int6
 
 void tt_weight_free(tt_ops *ops, tt_weight *w) {
     if (!w) return;
-    for (int i = 0; i < TT__PHASES; i++) tt_weight_free(ops, w->phases[i]);
+    for (int i = 0; i < TT__PARTS; i++) tt_weight_free(ops, w->parts[i]);
     release_data(ops, w);
     if (ops->backend->unpack) ops->backend->unpack(ops, w);
     ops->weight_bytes -= w->size_bytes;
@@ -369,6 +375,7 @@ void tt_weight_free(tt_ops *ops, tt_weight *w) {
 }
 
 int64_t tt_weight_rows(const tt_weight *w) {
+    if (w->n_gated) return w->n_gated;
     return w->kind == TT_WEIGHT_EMBEDDING ? w->n_in : w->n_out;
 }
 
@@ -443,8 +450,8 @@ static double host_bytes(const tt_tensor *t) {
 
 static double weight_bytes(const tt_weight *w) {
     double bytes = (double)w->size_bytes;
-    for (int i = 0; i < TT__PHASES; i++)
-        if (w->phases[i]) bytes += (double)w->phases[i]->size_bytes;
+    for (int i = 0; i < TT__PARTS; i++)
+        if (w->parts[i]) bytes += (double)w->parts[i]->size_bytes;
     return bytes;
 }
 
@@ -505,12 +512,36 @@ static const tt_epilogue NO_EPILOGUE = {.act = TT_ACT_NONE};
 tt_status tt_op_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
                        const tt_epilogue *epilogue, tt_tensor *y, tt_err *err) {
     const tt_epilogue *e = epilogue ? epilogue : &NO_EPILOGUE;
+    if (w->parts[0] || w->n_gated)
+        return tt_fail(err, TT_E_INTERNAL, "linear: a weight of a gated unit");
     TT_TRY(expect("linear", "x", x, x->n, x->h, x->w, w->n_in, err));
     TT_TRY(expect("linear", "y", y, x->n, x->h, x->w, w->n_out, err));
     TT_TRY(check_epilogue("linear", e, y, err));
     count_product(ops, OP_LINEAR, w, 1, x, e, y);
     int64_t start = start_clock(ops);
     return timed(ops, OP_LINEAR, start, ops->backend->linear(ops, w, x, e, y, err));
+}
+
+/* The gates first, so that the values can be multiplied by them on their way out. */
+static tt_status gated_by_two(tt_ops *ops, const tt_weight *w, tt_activation act,
+                              const tt_tensor *x, tt_tensor *y, tt_err *err) {
+    tt_tensor gate;
+    TT_TRY(tt_scratch_new(ops, y->n, y->h, y->w, y->c, &gate, err));
+    TT_TRY(tt_op_linear(ops, w->parts[1], x, &(tt_epilogue){.act = act}, &gate, err));
+    TT_TRY(tt_op_linear(ops, w->parts[0], x, &(tt_epilogue){.mul = &gate}, y, err));
+    tt_scratch_free(ops, &gate);
+    return TT_OK;
+}
+
+tt_status tt_op_gated(tt_ops *ops, const tt_weight *w, tt_activation act, const tt_tensor *x,
+                      tt_tensor *y, tt_err *err) {
+    enum { PRODUCTS = 2 };
+    TT_TRY(expect("gated unit", "x", x, x->n, x->h, x->w, w->n_in, err));
+    TT_TRY(expect("gated unit", "y", y, x->n, x->h, x->w, tt_weight_rows(w), err));
+    if (w->parts[0]) return gated_by_two(ops, w, act, x, y, err);
+    count_product(ops, OP_LINEAR, w, PRODUCTS, x, &NO_EPILOGUE, y);
+    int64_t start = start_clock(ops);
+    return timed(ops, OP_LINEAR, start, ops->backend->gated(ops, w, act, x, y, err));
 }
 
 static int64_t conv_out(int64_t size, int pad_before, int pad_after, const tt_conv_shape *s) {
@@ -521,7 +552,7 @@ tt_status tt_op_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
                      const tt_epilogue *epilogue, tt_tensor *y, tt_err *err) {
     const tt_epilogue *e = epilogue ? epilogue : &NO_EPILOGUE;
     const tt_conv_shape *s = &w->conv;
-    if (w->phases[0]) return tt_fail(err, TT_E_INTERNAL, "conv: a weight that is made to double");
+    if (w->parts[0]) return tt_fail(err, TT_E_INTERNAL, "conv: a weight that is made to double");
     TT_TRY(expect("conv", "x", x, x->n, x->h, x->w, w->n_in, err));
     TT_TRY(expect("conv", "y", y, x->n, conv_out(x->h, s->pad_top, s->pad_bottom, s),
                   conv_out(x->w, s->pad_left, s->pad_right, s), w->n_out, err));
@@ -546,7 +577,7 @@ tt_status tt_op_upsample_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *
     enum { TAPS = 4 };
     TT_TRY(expect("upsampling conv", "x", x, x->n, x->h, x->w, w->n_in, err));
     TT_TRY(expect("upsampling conv", "y", y, x->n, 2 * x->h, 2 * x->w, w->n_out, err));
-    if (!w->phases[0]) return upsample_then_conv(ops, w, x, y, err);
+    if (!w->parts[0]) return upsample_then_conv(ops, w, x, y, err);
     count_product(ops, OP_CONV, w, TAPS, x, &NO_EPILOGUE, y);
     int64_t start = start_clock(ops);
     return timed(ops, OP_CONV, start, ops->backend->upsample_conv(ops, w, x, y, err));

@@ -109,6 +109,11 @@ tt_status tt_weight_upsample_conv(tt_ops *ops, const float *w /* [c_out, c_in, 3
                                   tt_err *err);
 tt_status tt_weight_upsample_conv_int8(tt_ops *ops, const float *w, const float *bias,
                                        int64_t c_out, int64_t c_in, tt_weight **out, tt_err *err);
+/* For tt_op_gated only: n_out rows of values, then as many of gates; bias too. As tt_weight_linear and its int8. */
+tt_status tt_weight_gated(tt_ops *ops, const void *w /* [2 n_out, n_in] */, const float *bias,
+                          int64_t n_out, int64_t n_in, tt_weight **out, tt_err *err);
+tt_status tt_weight_gated_int8(tt_ops *ops, const float *w, const float *bias, int64_t n_out,
+                               int64_t n_in, tt_weight **out, tt_err *err);
 tt_status tt_weight_norm(tt_ops *ops, const float *gamma, const float *beta, int64_t c,
                          tt_weight **out, tt_err *err);
 tt_status tt_weight_embedding(tt_ops *ops, const void *table /* [rows, c] */, int64_t rows,
@@ -150,6 +155,10 @@ tt_status tt_op_download(tt_ops *ops, const tt_tensor *x, float *host, tt_err *e
 /* y[r, o] = sum_i x[r, i] w[o, i]; rows are all of n, h, w. epilogue may be NULL. */
 tt_status tt_op_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x,
                        const tt_epilogue *epilogue, tt_tensor *y, tt_err *err);
+
+/* A gated unit (Shazeer 2020): y[r, o] = (x v^T + b)[r, o] * act((x g^T + b)[r, o]). */
+tt_status tt_op_gated(tt_ops *ops, const tt_weight *w, tt_activation act, const tt_tensor *x,
+                      tt_tensor *y, tt_err *err);
 
 /* Cross-correlation as in torch.nn.Conv2d; y->h, y->w must be what shape and x give. */
 tt_status tt_op_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x,

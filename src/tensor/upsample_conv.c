@@ -54,14 +54,14 @@ typedef struct plain {
 /* space: [2][c_out, c_in, 2, 2], the second half for what is rounded. */
 static tt_status fold_all(tt_ops *ops, const plain *p, float *space, tt_weight *w, tt_err *err) {
     int64_t kernels = p->c_out * p->c_in, count = kernels * FOLDED_TAPS;
-    for (int i = 0; i < TT__PHASES; i++) {
+    for (int i = 0; i < TT__PARTS; i++) {
         int row = i / 2, column = i % 2;
         const tt_conv_shape shape = {p->c_out, p->c_in, FOLDED, 1, !row, !column, row, column};
         fold(p->w, kernels, row, column, space);
         void *values = p->is_int8 ? space : space + count;
         if (!p->is_int8 && ops->dtype == TT_BF16) round_together(space, kernels, row, column);
         if (!p->is_int8) tt_convert(values, ops->dtype, space, TT_F32, (size_t)count);
-        TT_TRY(tt__weight_conv(ops, values, p->bias, &shape, p->is_int8, &w->phases[i], err));
+        TT_TRY(tt__weight_conv(ops, values, p->bias, &shape, p->is_int8, &w->parts[i], err));
     }
     return TT_OK;
 }

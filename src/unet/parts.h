@@ -16,7 +16,7 @@ enum {
 typedef struct tt_unet_layer {
     tt_weight *norm1, *qkv, *out1;
     tt_weight *norm2, *q2, *kv2, *out2;
-    tt_weight *norm3, *ff_value, *ff_gate, *ff_out;
+    tt_weight *norm3, *ff_gated, *ff_out;
     tt_tensor kv; /* request lifetime: [n, 1, text tokens, 2 c], keys then values */
 } tt_unet_layer;
 

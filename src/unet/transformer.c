@@ -1,5 +1,5 @@
 /* The UNet's transformer. Queries, keys and values of self-attention are one product; cross-attention's keys and
- * values are computed once per picture; the gate's GELU, the gated product, biases and residuals ride on the products. */
+ * values are computed once per picture; the gated unit is one operation; biases and residuals ride on the products. */
 #include <stddef.h>
 
 #include "base/alloc.h"
@@ -21,7 +21,7 @@ static tt_status load_layer(tt_unet_layer *y, tt_loader *l, const char *prefix, 
     tt_loader_int8(l, may);
     TT_TRY(tt_load_linear(l, prefix, "attn2.to_out.0", &y->out2, err));
     TT_TRY(tt_load_norm(l, prefix, "norm3", &y->norm3, err));
-    TT_TRY(tt_load_halves(l, prefix, "ff.net.0.proj", &y->ff_value, &y->ff_gate, err));
+    TT_TRY(tt_load_gated(l, prefix, "ff.net.0.proj", &y->ff_gated, err));
     return tt_load_linear(l, prefix, "ff.net.2", &y->ff_out, err);
 }
 
@@ -94,8 +94,8 @@ void tt__transformer_release(tt_unet_transformer *t, tt_ops *ops) {
     tt__transformer_end(t, ops);
     for (int i = 0; i < t->n_layers; i++) {
         tt_unet_layer *y = &t->layers[i];
-        tt_weight *const weights[] = {y->norm1, y->qkv,   y->out1,     y->norm2,   y->q2,    y->kv2,
-                                      y->out2,  y->norm3, y->ff_value, y->ff_gate, y->ff_out};
+        tt_weight *const weights[] = {y->norm1, y->qkv,  y->out1,  y->norm2,    y->q2,
+                                      y->kv2,   y->out2, y->norm3, y->ff_gated, y->ff_out};
         for (size_t j = 0; j < sizeof weights / sizeof *weights; j++)
             tt_weight_free(ops, weights[j]);
     }
@@ -188,20 +188,15 @@ static tt_status cross_attention(const tt_unet_transformer *t, const tt_unet_lay
     return add_projected(ops, layer->out2, &attended, x, err);
 }
 
-/* GEGLU (Shazeer 2020): value * gelu(gate), two products of which the second multiplies by the first. */
+/* GEGLU (Shazeer 2020): value * gelu(gate). */
 static tt_status feed_forward(const tt_unet_transformer *t, const tt_unet_layer *layer, tt_ops *ops,
                               int64_t hidden, tt_tensor *x, tt_err *err) {
-    tt_tensor normed, gate, gated;
+    tt_tensor normed, gated;
     TT_TRY(like(ops, x, t->inner, &normed, err));
     TT_TRY(tt_op_layer_norm(ops, layer->norm3, LAYER_NORM_EPS, x, &normed, err));
-    TT_TRY(like(ops, x, hidden, &gate, err));
-    const tt_epilogue gelu = {.act = TT_ACT_GELU};
-    TT_TRY(tt_op_linear(ops, layer->ff_gate, &normed, &gelu, &gate, err));
     TT_TRY(like(ops, x, hidden, &gated, err));
-    const tt_epilogue times_gate = {.mul = &gate};
-    TT_TRY(tt_op_linear(ops, layer->ff_value, &normed, &times_gate, &gated, err));
+    TT_TRY(tt_op_gated(ops, layer->ff_gated, TT_ACT_GELU, &normed, &gated, err));
     tt_scratch_free(ops, &normed);
-    tt_scratch_free(ops, &gate);
     return add_projected(ops, layer->ff_out, &gated, x, err);
 }
 
@@ -218,7 +213,7 @@ tt_status tt__transformer_run(const tt_unet_transformer *t, tt_ops *ops, const t
         const tt_unet_layer *layer = &t->layers[i];
         TT_TRY(self_attention(t, layer, ops, &hidden, err));
         TT_TRY(cross_attention(t, layer, ops, &hidden, err));
-        TT_TRY(feed_forward(t, layer, ops, tt_weight_rows(layer->ff_gate), &hidden, err));
+        TT_TRY(feed_forward(t, layer, ops, tt_weight_rows(layer->ff_gated), &hidden, err));
     }
     const tt_epilogue residual = {.add = x};
     TT_TRY(like(ops, x, x->c, y, err));

@@ -72,12 +72,19 @@ static size_t data_bytes(const tt_weight *w) {
     return w->size_bytes - (w->bias ? (size_t)w->n_out * sizeof *w->bias : 0);
 }
 
+/* What is packed: the weight itself, or the k-th that it is made of. NULL: no more. */
+static const tt_weight *piece(const tt__job *job, int k) {
+    const tt_weight *w = *job->slot;
+    if (!w->parts[0]) return k == 0 ? w : NULL;
+    return k < TT__PARTS ? w->parts[k] : NULL;
+}
+
 /* Of everything in the slots. */
 static uint64_t hash_slots(const fixture *f) {
     uint64_t hash = 0;
     for (const tt__job *job = f->network.loader->first; job; job = job->next)
-        for (int k = 0; k < 2 && job->slots[k]; k++) {
-            const tt_weight *w = *job->slots[k];
+        for (int k = 0; piece(job, k); k++) {
+            const tt_weight *w = piece(job, k);
             hash = hash * 31 + tt_fnv1a64(w->data, data_bytes(w));
             if (w->bias) hash = hash * 31 + tt_fnv1a64(w->bias, (size_t)w->n_out * sizeof *w->bias);
         }
@@ -88,8 +95,7 @@ static uint64_t hash_slots(const fixture *f) {
 static uint64_t hash_pointers(const fixture *f) {
     uint64_t hash = 0;
     for (const tt__job *job = f->network.loader->first; job; job = job->next)
-        for (int k = 0; k < 2 && job->slots[k]; k++)
-            hash = hash * 31 + (uint64_t)(uintptr_t)*job->slots[k];
+        hash = hash * 31 + (uint64_t)(uintptr_t)*job->slot;
     return hash;
 }
 
@@ -135,8 +141,8 @@ static void expect_job(const fixture *f, const tt__job *job, const tt_adapter_us
 
 /* The reference back-end keeps weights as they are given: halves one after the other make the whole. */
 static void same_as_slots(const tt__job *job, const float *weight, const float *bias) {
-    for (int k = 0; k < 2 && job->slots[k]; k++) {
-        const tt_weight *w = *job->slots[k];
+    for (int k = 0; piece(job, k); k++) {
+        const tt_weight *w = piece(job, k);
         assert_memory_equal(w->data, weight, data_bytes(w));
         weight += data_bytes(w) / sizeof *weight;
         if (!w->bias) continue;
@@ -179,7 +185,7 @@ static void a_layer_without_bias_gets_the_adapter_s(void **state) {
     set(&f, &(tt_adapter_use){f.adapters[5], tt_adapter_strength_all(1)}, 1); /* "full" */
     bool seen = false;
     for (const tt__job *job = f.network.loader->first; job; job = job->next)
-        seen = seen || (!job->has_bias && (*job->slots[0])->bias);
+        seen = seen || (!job->has_bias && piece(job, 0)->bias);
     assert_true(seen);
     end(&f);
 }

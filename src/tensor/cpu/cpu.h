@@ -42,6 +42,9 @@ tt_status tt__cpu_linear(tt_ops *, const tt_weight *, const tt_tensor *x, const 
 tt_status tt__cpu_conv(tt_ops *, const tt_weight *, const tt_tensor *x, const tt_epilogue *,
                        tt_tensor *y, tt_err *);
 
+int64_t tt__cpu_gated_rows(tt_ops *, bool is_int8);
+tt_status tt__cpu_gated(tt_ops *, const tt_weight *, tt_activation, const tt_tensor *x,
+                        tt_tensor *y, tt_err *);
 tt_status tt__cpu_upsample_conv(tt_ops *, const tt_weight *, const tt_tensor *x, tt_tensor *y,
                                 tt_err *);
 

@@ -641,12 +641,23 @@ tt_status tt__gemm_conv(tt_ops *ops, const tt_gemm_kernels *kernels, const tt_we
 tt_status tt__gemm_upsample_conv(tt_ops *ops, const tt_gemm_kernels *kernels, const tt_weight *w,
                                  const tt_tensor *x, tt_tensor *y, tt_err *err) {
     const tt_epilogue nothing = {.act = TT_ACT_NONE};
-    layer l[TT__PHASES];
-    for (int i = 0; i < TT__PHASES; i++) {
+    layer l[TT__PARTS];
+    for (int i = 0; i < TT__PARTS; i++) {
         l[i] = new_layer(ops, kernels);
-        l[i].n_phases = TT__PHASES;
-        set_common(&l[i], w->phases[i], x, &nothing, y);
-        shape_phase(&l[i], i, w->phases[i], x, y);
+        l[i].n_phases = TT__PARTS;
+        set_common(&l[i], w->parts[i], x, &nothing, y);
+        shape_phase(&l[i], i, w->parts[i], x, y);
     }
     return run_in_scratch(ops, l, err);
+}
+
+tt_status tt__gemm_gated(tt_ops *ops, const tt_gemm_kernels *kernels, const tt_weight *w,
+                         tt_activation act, const tt_tensor *x, tt_tensor *y, tt_err *err) {
+    const tt_epilogue e = {.act = act};
+    layer l = new_layer(ops, kernels);
+    set_common(&l, w, x, &e, y);
+    shape_product(&l);
+    l.output.is_gated = true;
+    l.output.columns = l.output.pitch = y->c;
+    return run_in_scratch(ops, &l, err);
 }

@@ -42,7 +42,9 @@ typedef struct tt_gemm_output {
     const uint16_t *mul, *add; /* NULL: none */
     const float *bias;         /* NULL: none */
     tt_activation act;
-    int64_t columns, pitch;     /* from one row to the next: columns, or more */
+    int64_t columns, pitch; /* from one row to the next: columns, or more */
+    bool
+        is_gated; /* every second panel are gates: y = (sum + bias) * act(sum + bias of the next panel) */
     const tt_gemm_row *rows;    /* int8 only, as the next two: [rows] */
     const float *scales;        /* [columns] */
     const int32_t *column_sums; /* [columns]: of weights */
@@ -108,6 +110,9 @@ tt_status tt__gemm_linear(tt_ops *, const tt_gemm_kernels *, const tt_weight *, 
                           const tt_epilogue *, tt_tensor *y, tt_err *);
 tt_status tt__gemm_conv(tt_ops *, const tt_gemm_kernels *, const tt_weight *, const tt_tensor *x,
                         const tt_epilogue *, tt_tensor *y, tt_err *);
+/* By weights whose panels of values and gates take turns. */
+tt_status tt__gemm_gated(tt_ops *, const tt_gemm_kernels *, const tt_weight *, tt_activation,
+                         const tt_tensor *x, tt_tensor *y, tt_err *);
 /* By weights that are folded: inputs are packed once for all four, and outputs go straight to their places. */
 tt_status tt__gemm_upsample_conv(tt_ops *, const tt_gemm_kernels *, const tt_weight *,
                                  const tt_tensor *x, tt_tensor *y, tt_err *);

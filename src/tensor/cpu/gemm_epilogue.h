@@ -86,6 +86,19 @@ INLINE void gemm_finish_part(const tt_gemm_output *o, const float *sums, int64_t
     vf_store_any(o->y, true, at + VL, n - VL, high);
 }
 
+/* A panel of values and the panel of their gates: 16 columns of y. Scales and bias lie as the panels do. */
+INLINE void gemm_finish_gated(const tt_gemm_output *o, const float *sums, int64_t row,
+                              int64_t column) {
+    int64_t y_column = column / 2, n = o->columns - y_column;
+    vf value = gemm_sums_of(o, sums, row, column, VL);
+    vf gate = gemm_sums_of(o, sums + VL, row, column + VL, VL);
+    if (o->bias) {
+        value += vf_load_any(o->bias, false, column, VL);
+        gate += vf_load_any(o->bias, false, column + VL, VL);
+    }
+    vf_store_any(o->y, true, row * o->pitch + y_column, n, value * gemm_activated(o->act, gate));
+}
+
 /* Row `row` of the block that waits, if its tile has that row. */
 INLINE void gemm_finish_row(const tt_gemm_thread *t, int row) {
     const tt_gemm_output *o = t->output;
@@ -93,6 +106,10 @@ INLINE void gemm_finish_row(const tt_gemm_thread *t, int row) {
     if (inside >= t->pending.n_rows[tile]) return;
     int64_t column = t->pending.column, n = o->columns - column;
     int64_t out_row = t->pending.first_row[tile] + inside, at = out_row * o->pitch + column;
+    if (o->is_gated) {
+        gemm_finish_gated(o, t->sums[row], out_row, column);
+        return;
+    }
     if (n < TT_GEMM_BLOCK) {
         gemm_finish_part(o, t->sums[row], out_row, column, n);
         return;

@@ -210,6 +210,15 @@ tt_status tt__cpu_linear(tt_ops *ops, const tt_weight *w, const tt_tensor *x, co
     return run(ops, &spec, w, x, e, y, err);
 }
 
+int64_t tt__cpu_gated_rows(tt_ops *ops, bool is_int8) {
+    return is_int8 || own_kernels(ops) ? TT_GEMM_TILE : 0;
+}
+
+tt_status tt__cpu_gated(tt_ops *ops, const tt_weight *w, tt_activation act, const tt_tensor *x,
+                        tt_tensor *y, tt_err *err) {
+    return tt__gemm_gated(ops, kernels_for(ops, w), w, act, x, y, err);
+}
+
 tt_status tt__cpu_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x, const tt_epilogue *e,
                        tt_tensor *y, tt_err *err) {
     tt_dnn_spec spec;
@@ -228,8 +237,8 @@ static tt_status upsample_in_parts(tt_ops *ops, const tt_weight *w, const tt_ten
     const tt_epilogue nothing = {.act = TT_ACT_NONE};
     tt_tensor part;
     TT_TRY(tt_scratch_new(ops, x->n, x->h, x->w, y->c, &part, err));
-    for (int phase = 0; phase < TT__PHASES; phase++) {
-        TT_TRY(tt__cpu_conv(ops, w->phases[phase], x, &nothing, &part, err));
+    for (int phase = 0; phase < TT__PARTS; phase++) {
+        TT_TRY(tt__cpu_conv(ops, w->parts[phase], x, &nothing, &part, err));
         if (!ops->scratch.measuring) tt__cpu_spread(&part, phase, y);
     }
     tt_scratch_free(ops, &part);
@@ -238,6 +247,6 @@ static tt_status upsample_in_parts(tt_ops *ops, const tt_weight *w, const tt_ten
 
 tt_status tt__cpu_upsample_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *x, tt_tensor *y,
                                 tt_err *err) {
-    if (w->phases[0]->packed) return upsample_in_parts(ops, w, x, y, err);
-    return tt__gemm_upsample_conv(ops, kernels_for(ops, w->phases[0]), w, x, y, err);
+    if (w->parts[0]->packed) return upsample_in_parts(ops, w, x, y, err);
+    return tt__gemm_upsample_conv(ops, kernels_for(ops, w->parts[0]), w, x, y, err);
 }
