@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/ascii.h"
 #include "base/limits.h"
 #include "nn/loader_parts.h"
 #include "tensor/int8.h"
@@ -115,9 +116,22 @@ static void add_job(tt_loader *l, tt__job *job) {
     l->n_jobs++;
 }
 
-static bool has_bias(const tt_loader *l, const char *name) {
+/* Which layers do without a bias: the UNet's queries, keys and values, and the text's projection. Anywhere else zeros in
+ * place of a bias that is missing would be a wrong picture. */
+static bool may_lack_bias(const char *name) {
+    static const char *const ends[] = {".to_q", ".to_k", ".to_v"};
+    if (tt_ends_with(name, ".text_projection")) return true;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (tt_ends_with(name, ends[i])) return strncmp(name, "unet.", strlen("unet.")) == 0;
+    return false;
+}
+
+static tt_status find_bias(const tt_loader *l, const char *name, bool *has, tt_err *err) {
     char full[TT_NAME_BYTES];
-    return tt_checkpoint_has(l->checkpoint, tt_name(full, "%s.bias", name));
+    tt_tensor_info info;
+    *has = tt_checkpoint_has(l->checkpoint, tt_name(full, "%s.bias", name));
+    return *has || may_lack_bias(name) ? TT_OK
+                                       : tt_checkpoint_info(l->checkpoint, full, &info, err);
 }
 
 static tt_status matrix_info(const tt_loader *l, const char *name, tt_tensor_info *info,
@@ -138,18 +152,19 @@ tt_status tt_load_stacked(tt_loader *l, const char *prefix, const char *const *n
                           tt_weight **slot, tt_err *err) {
     tt__job *job;
     TT_TRY(new_job(l, TT__JOB_LINEAR, prefix, names, n_names, slot, &job, err));
-    job->has_bias = has_bias(l, job->names[0]);
     for (int i = 0; i < n_names; i++) {
         tt_tensor_info info;
+        bool has_bias;
         TT_TRY(matrix_info(l, job->names[i], &info, err));
+        TT_TRY(find_bias(l, job->names[i], &has_bias, err));
         if (i == 0) job->n_in = info.shape[1];
-        if (info.shape[1] != job->n_in || has_bias(l, job->names[i]) != job->has_bias)
+        if (i == 0) job->has_bias = has_bias;
+        if (info.shape[1] != job->n_in || has_bias != job->has_bias)
             return tt_fail(
                 err, TT_E_FORMAT,
                 "tensor %s.weight: [%lld, %lld]%s does not go with %s.weight of width %lld",
                 job->names[i], (long long)info.shape[0], (long long)info.shape[1],
-                has_bias(l, job->names[i]) ? " with bias" : "", job->names[0],
-                (long long)job->n_in);
+                has_bias ? " with bias" : "", job->names[0], (long long)job->n_in);
         job->n_out += info.shape[0];
     }
     add_job(l, job);
@@ -172,7 +187,7 @@ tt_status tt_load_gated(tt_loader *l, const char *prefix, const char *name, tt_w
                        job->names[0], (long long)info.shape[0]);
     job->n_out = info.shape[0];
     job->n_in = info.shape[1];
-    job->has_bias = has_bias(l, job->names[0]);
+    TT_TRY(find_bias(l, job->names[0], &job->has_bias, err));
     add_job(l, job);
     return TT_OK;
 }
@@ -194,7 +209,7 @@ static tt_status conv_job(tt_loader *l, tt__job_kind kind, const char *prefix, c
     job->n_in = info.shape[1];
     job->conv = (tt_conv_shape){
         .c_out = job->n_out, .c_in = job->n_in, .kernel = (int)info.shape[2], .stride = 1};
-    job->has_bias = has_bias(l, job->names[0]);
+    TT_TRY(find_bias(l, job->names[0], &job->has_bias, err));
     *out = job;
     return TT_OK;
 }

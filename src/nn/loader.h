@@ -10,8 +10,8 @@
  * After a run the loader is a recipe: which slots there are and what they are made of. Who wants to change weights later
  * (nn/loader_adapters.h) keeps it; then networks, back-ends and checkpoint must outlive it, and slots must stay where they are.
  *
- * Every tensor is `prefix`.`name`.weight with an optional .bias. Sizes come from the checkpoint; contradictions
- * fail with a sentence when declared. The slots belong to the network, which frees them with tt_weight_free; after a
+ * Every tensor is `prefix`.`name`.weight with its .bias, which the UNet's queries, keys and values may lack. Sizes come from the
+ * checkpoint; contradictions fail with a sentence when declared. The slots belong to the network, which frees them with tt_weight_free; after a
  * failed run some may be filled, the others stay NULL. One thread. */
 #ifndef TT_NN_LOADER_H
 #define TT_NN_LOADER_H
@@ -65,6 +65,10 @@ tt_status tt_load_embedding(tt_loader *l, const char *prefix, const char *name, 
 tt_status tt_load_size(const tt_loader *l, const char *prefix, const char *name, int dim,
                        int64_t *out, tt_err *err);
 bool tt_load_has(const tt_loader *l, const char *prefix, const char *name); /* ...weight exists */
+
+/* After a network's declarations: that they read every tensor whose name begins with `prefix`. One that is left over belongs to
+ * a part that was not found because a tensor beside it is missing, or to another architecture. TT_E_UNSUPPORTED names it. */
+tt_status tt_loader_check_all(const tt_loader *l, const char *prefix, tt_err *err);
 
 tt_status tt_loader_run(tt_loader *l, tt_err *err);
 

@@ -88,11 +88,22 @@ static tt_status load_layer(clip_layer *y, tt_loader *l, const char *prefix, tt_
     return tt_load_linear(l, prefix, "mlp.fc2", &y->fc2, err);
 }
 
+/* Layers end where there is no norm: is it the norm alone that is missing? */
+static tt_status check_end(const tt_checkpoint *c, const char *prefix, int n, tt_err *err) {
+    char name[TT_NAME_BYTES];
+    tt_tensor_info info;
+    tt_name(name, "%s.text_model.encoder.layers.%d.mlp.fc1.weight", prefix, n);
+    if (!tt_checkpoint_has(c, name)) return TT_OK;
+    tt_name(name, "%s.text_model.encoder.layers.%d.layer_norm1.weight", prefix, n);
+    return tt_checkpoint_info(c, name, &info, err);
+}
+
 static tt_status load_layers(tt_clip *c, tt_loader *l, const char *prefix, tt_err *err) {
     char name[TT_NAME_BYTES];
     int n = tt_checkpoint_count(
         tt_loader_checkpoint(l),
         tt_name(name, "%s.text_model.encoder.layers.%%d.layer_norm1.weight", prefix));
+    TT_TRY(check_end(tt_loader_checkpoint(l), prefix, n, err));
     if (n < 1 || n > MAX_LAYERS)
         return tt_fail(err, TT_E_FORMAT, "%s: %d layers, expected 1 to %d", prefix, n, MAX_LAYERS);
     c->n_hidden = n - 1;

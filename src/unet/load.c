@@ -198,6 +198,7 @@ tt_status tt_unet_open(tt_loader *loader, tt_ops *ops, tt_unet **out, tt_err *er
     TT_TRY_OUT(load_levels(u, loader, times, err));
     tt_loader_int8(loader, false);
     TT_TRY_OUT(load_time_stack(u, loader, times, err));
+    TT_TRY_OUT(tt_loader_check_all(loader, "unet.", err));
 out:
     tt_free(times);
     if (status == TT_OK)

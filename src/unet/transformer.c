@@ -34,6 +34,7 @@ static tt_status check_layer(const tt_unet_transformer *t, const tt_loader *l, c
         int64_t expected;
     } rules[] = {
         {"attn1.to_q", 0, t->inner},      {"attn1.to_q", 1, t->inner},
+        {"attn1.to_k", 0, t->inner},      {"attn1.to_v", 0, t->inner},
         {"attn1.to_out.0", 0, t->inner},  {"attn2.to_q", 1, t->inner},
         {"attn2.to_q", 0, t->inner},      {"attn2.to_k", 0, t->inner},
         {"attn2.to_k", 1, context_width}, {"attn2.to_v", 0, t->inner},

@@ -52,6 +52,8 @@ tt_status tt_vae_open(tt_loader *loader, tt_ops *ops, tt_vae **out, tt_err *err)
     tt__vae_half_init(&v->half, &decoder, ops, loader);
     tt_status status = check_ends(v, loader, err);
     if (status == TT_OK) status = tt__vae_half_load(&v->half, loader, err);
+    if (status == TT_OK) status = tt_loader_check_all(loader, "vae.decoder.", err);
+    if (status == TT_OK) status = tt_loader_check_all(loader, "vae.post_quant_conv.", err);
     if (status == TT_OK)
         *out = v;
     else

@@ -186,6 +186,10 @@ bool tt_checkpoint_has(const tt_checkpoint *c, const char *name) {
     return tt__names_find(&c->names, name) != TT__NO_NAME;
 }
 
+const char *tt_checkpoint_name(const tt_checkpoint *c, size_t i) {
+    return i < c->n_entries ? c->entries[i].name : NULL;
+}
+
 tt_status tt__checkpoint_find(const tt_checkpoint *c, const char *name, const tt__entry **out,
                               tt_err *err) {
     int64_t id = tt__names_find(&c->names, name);

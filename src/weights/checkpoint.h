@@ -68,6 +68,9 @@ tt_status tt_checkpoint_read(const tt_checkpoint *c, const char *name, tt_dtype 
 tt_status tt_checkpoint_read_rows(const tt_checkpoint *c, const char *name, tt_dtype dtype,
                                   int64_t first, int64_t n, void *dst, tt_err *err);
 
+/* The i-th canonical name, in no useful order; NULL beyond the last. Lives as long as the checkpoint. */
+const char *tt_checkpoint_name(const tt_checkpoint *c, size_t i);
+
 /* How many consecutive i, from 0, have a tensor named like printf(pattern, i), which has one %d. */
 int tt_checkpoint_count(const tt_checkpoint *c, const char *pattern);
 
