@@ -4,6 +4,8 @@
 
 #include <sys/syscall.h>
 
+#include "support/temp_tree.h"
+
 static int fsync_errno, fchmod_errno, link_errno; /* 0: works */
 
 static int do_or_fail(int number, long result) {
@@ -101,6 +103,59 @@ static void a_folder_where_a_file_should_be_makes_way(void **state) {
     }
 }
 
+static void remove_folder(const lb_case *c, const char *which) {
+    char path[4096];
+    lb_path(c, path, "%s", which);
+    temp_tree_remove(path);
+}
+
+/* Somebody empties the volume under a program that runs. */
+static void a_root_that_was_taken_away_is_made_again(void **state) {
+    (void)state;
+    static const char *const taken[] = {"",       "v1",      "v1/blobs", "v1/blobs/sha256",
+                                        "v1/tmp", "v1/names"};
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
+        lb_case *c = lb_begin();
+        lb_put(c, "civitai:1", "weights");
+        remove_folder(c, taken[i]);
+        if (strcmp(taken[i], "v1/tmp") != 0) lb_expect_miss(c, "civitai:1");
+        lb_put(c, "civitai:1", "weights");
+        lb_expect(c, "civitai:1", "weights");
+        lb_end(c);
+    }
+}
+
+/* Another volume is mounted there, say. */
+static void a_root_that_was_replaced_is_the_one_that_counts(void **state) {
+    (void)state;
+    lb_case *c = lb_begin();
+    char from[4096], to[4096];
+    lb_put(c, "civitai:1", "weights");
+    lb_path(c, from, "v1");
+    lb_path(c, to, "elsewhere");
+    assert_int_equal(rename(from, to), 0);
+    lb_put(c, "civitai:2", "other");
+    lb_expect(c, "civitai:2", "other");
+    lb_expect_miss(c, "civitai:1");
+    assert_int_equal(lb_count(c, "v1/names"), 1);
+    assert_int_equal(lb_count(c, "elsewhere/names"), 1);
+    lb_end(c);
+}
+
+static void a_root_that_cannot_be_made_again_says_so(void **state) {
+    (void)state;
+    lb_case *c = lb_begin();
+    tt_library_entry e = lb_entry("civitai:1", "weights");
+    remove_folder(c, "");
+    lb_write(c->root, "a file");
+    assert_int_equal(lb_try_put(c, &e, "weights"), TT_E_IO);
+    assert_non_null(strstr(c->err.message, c->root));
+    assert_int_equal(unlink(c->root), 0);
+    lb_put(c, "civitai:1", "weights");
+    lb_expect(c, "civitai:1", "weights");
+    lb_end(c);
+}
+
 #define ON_A_DISK(test) cmocka_unit_test_setup_teardown(test, all_works, all_works)
 
 int main(void) {
@@ -110,6 +165,9 @@ int main(void) {
         ON_A_DISK(a_mode_that_cannot_be_set_is_no_reason),
         ON_A_DISK(where_links_are_unknown_one_still_holds_the_lock),
         ON_A_DISK(a_folder_where_a_file_should_be_makes_way),
+        ON_A_DISK(a_root_that_was_taken_away_is_made_again),
+        ON_A_DISK(a_root_that_was_replaced_is_the_one_that_counts),
+        ON_A_DISK(a_root_that_cannot_be_made_again_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
