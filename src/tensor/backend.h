@@ -39,6 +39,7 @@ struct tt_weight {
  * overlap. While ops->scratch.measuring they must not touch activations, only prepare. */
 typedef struct tt_backend {
     const char *name;
+    bool shares_norms; /* group_norm knows record and given */
     tt_status (*open)(tt_ops *ops, tt_err *err);
     void (*close)(tt_ops *ops);
     /* A back-end with memory of its own provides these four; the others' tensors and weights are on the heap (all NULL).
@@ -97,6 +98,11 @@ struct tt_ops {
     tt_scratch scratch;
     tt_spare spare; /* of weights' data */
     tt_op_time times[TT_OP_KINDS];
+    struct { /* tapes of the norms that come, and how many came */
+        tt_norm_tape *record;
+        const tt_norm_tape *given;
+        int64_t place;
+    } norms;
     bool has_int8; /* tt_ops_allow_int8 has succeeded */
     bool is_timed; /* somebody outside will read the times: marks are worth setting */
 };

@@ -583,8 +583,45 @@ tt_status tt_op_upsample_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *
     return timed(ops, OP_CONV, start, ops->backend->upsample_conv(ops, w, x, y, err));
 }
 
+bool tt_ops_shares_norms(const tt_ops *ops) {
+    return ops->backend->shares_norms;
+}
+
+void tt_ops_share_norms(tt_ops *ops, tt_norm_tape *record, const tt_norm_tape *given) {
+    ops->norms.record = record;
+    ops->norms.given = given;
+    ops->norms.place = 0;
+}
+
+/* *out = what a tape has at `place`; left alone without one. */
+static tt_status read_tape(const tt_norm_tape *tape, int64_t place, int64_t groups,
+                           tt_norm_statistics **out, tt_err *err) {
+    if (!tape) return TT_OK;
+    if (place >= tape->norms || groups != tape->groups)
+        return tt_fail(err, TT_E_INTERNAL,
+                       "group norm %lld of %lld groups: expected at most %lld of %lld",
+                       (long long)place + 1, (long long)groups, (long long)tape->norms,
+                       (long long)tape->groups);
+    *out = tape->of + place * groups;
+    return TT_OK;
+}
+
+/* The norm's own arguments, or those of the tapes. */
+static tt_status share_norm(tt_ops *ops, const tt_tensor *x, tt_group_norm *args, tt_err *err) {
+    int64_t groups = x->n * args->groups;
+    tt_norm_statistics *given = NULL;
+    TT_TRY(read_tape(ops->norms.record, ops->norms.place, groups, &args->record, err));
+    TT_TRY(read_tape(ops->norms.given, ops->norms.place, groups, &given, err));
+    if (given) args->given = given;
+    ops->norms.place++;
+    if ((!args->record && !args->given) || ops->backend->shares_norms) return TT_OK;
+    return tt_fail(err, TT_E_UNSUPPORTED, "device %s: norms take no statistics from outside",
+                   ops->backend->name);
+}
+
 tt_status tt_op_group_norm(tt_ops *ops, const tt_weight *w, const tt_group_norm *args,
                            const tt_tensor *x, tt_tensor *y, tt_err *err) {
+    tt_group_norm all = *args;
     if (args->groups < 1 || w->n_out % args->groups != 0)
         return tt_fail(err, TT_E_INVALID,
                        "group norm: %lld channels do not divide into %lld groups",
@@ -595,9 +632,10 @@ tt_status tt_op_group_norm(tt_ops *ops, const tt_weight *w, const tt_group_norm 
         (args->add->n != x->n || args->add_offset < 0 || args->add_offset + x->c > args->add->c))
         return wrong_shape("group norm", "add", args->add, x->n, 1, 1, args->add_offset + x->c,
                            err);
+    TT_TRY(share_norm(ops, x, &all, err));
     count_work(ops, OP_GROUP_NORM, 0, bytes_of(x) + bytes_of(y));
     int64_t start = start_clock(ops);
-    return timed(ops, OP_GROUP_NORM, start, ops->backend->group_norm(ops, w, args, x, y, err));
+    return timed(ops, OP_GROUP_NORM, start, ops->backend->group_norm(ops, w, &all, x, y, err));
 }
 
 tt_status tt_op_layer_norm(tt_ops *ops, const tt_weight *w, float eps, const tt_tensor *x,

@@ -25,6 +25,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "tensor/statistics.h"
 #include "tensor/tensor.h"
 
 typedef struct tt_ops tt_ops;
@@ -170,16 +171,29 @@ tt_status tt_op_upsample_conv(tt_ops *ops, const tt_weight *w, const tt_tensor *
 
 /* GroupNorm over (h, w, c/groups) of x + add, biased variance, then gamma, beta, then SiLU if
  * asked. add: NULL or [n, 1, 1, stride >= c], one value per picture and channel (the ResBlock's
- * time embedding): picture i reads add->c * i + add_offset onwards. */
+ * time embedding): picture i reads add->c * i + add_offset onwards.
+ *
+ * Mean and variance are those of x + add; they are added to `record`, if asked, and `given` takes their place: both
+ * [n, groups], and for back-ends that know them only (tt_ops_shares_norms). */
 typedef struct tt_group_norm {
     int64_t groups;
     float eps;
     bool silu;
     const tt_tensor *add;
     int64_t add_offset;
+    tt_norm_statistics *record;      /* NULL: not wanted */
+    const tt_norm_statistics *given; /* NULL: x's own */
 } tt_group_norm;
 tt_status tt_op_group_norm(tt_ops *ops, const tt_weight *w, const tt_group_norm *args,
                            const tt_tensor *x, tt_tensor *y, tt_err *err);
+
+/* The CPU and the reference know record and given; on the GPU, norms with either fail with TT_E_UNSUPPORTED. */
+bool tt_ops_shares_norms(const tt_ops *ops);
+
+/* From here to the next call, group norms have their `record` and `given` from tapes: the first norm from the first place, and
+ * so on, so that networks need not know. n * groups of each norm must be the tapes' groups. The tapes are borrowed until the
+ * next call. Both NULL: as ever. */
+void tt_ops_share_norms(tt_ops *ops, tt_norm_tape *record, const tt_norm_tape *given);
 
 tt_status tt_op_layer_norm(tt_ops *ops, const tt_weight *w, float eps, const tt_tensor *x,
                            tt_tensor *y, tt_err *err);

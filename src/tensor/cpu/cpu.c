@@ -106,6 +106,7 @@ static void measure_peak(tt_ops *ops, tt_ops_peak *out) {
 
 const tt_backend tt__backend_cpu = {
     .name = "cpu",
+    .shares_norms = true,
     .open = open_cpu,
     .close = close_cpu,
     .begin = begin,

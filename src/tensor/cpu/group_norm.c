@@ -1,4 +1,5 @@
-/* GroupNorm in two passes over memory: sums per channel, then scale and offset per channel.
+/* GroupNorm in two passes over memory: sums per channel, then scale and offset per channel. The first falls away where the
+ * statistics are given and none are recorded.
  *
  * Positions are divided into blocks by the picture's size alone. A block's sums are f32, of x less the
  * mean of the block's first positions, so that a large common offset (VAE activations have one) does not
@@ -111,21 +112,41 @@ static double added(const norm_job *job, int64_t n, int64_t c) {
                               : tt_bf16_to_f32(((const uint16_t *)t->data)[at]);
 }
 
-/* scale and offset of one group's channels: y = (x + add - mean) * rstd * gamma + beta. */
-static void finish_group(const norm_job *job, int64_t n, int64_t group) {
+/* Of a group's channels together. */
+static tt_norm_statistics join_channels(const norm_job *job, int64_t n, int64_t group) {
     int64_t c = job->x->c, width = c / job->args->groups, first = group * width;
-    const float *gamma = job->w->data, *beta = job->w->bias;
-    double mean = 0, variance = 0;
+    double mean = 0, variance = 0, positions = (double)tt_tensor_tokens(job->x);
     for (int64_t i = first; i < first + width; i++) mean += job->mean[n * c + i] + added(job, n, i);
     mean /= (double)width;
     for (int64_t i = first; i < first + width; i++) {
         double off = job->mean[n * c + i] + added(job, n, i) - mean;
         variance += job->variance[n * c + i] + off * off;
     }
-    double rstd = 1 / sqrt(fmax(variance / (double)width, 0) + (double)job->args->eps);
+    return (tt_norm_statistics){positions * (double)width, mean, positions * variance};
+}
+
+static bool needs_sums(const norm_job *job) {
+    return job->args->record || !job->args->given;
+}
+
+/* What a group is normalised by. */
+static tt_norm_statistics choose_statistics(const norm_job *job, int64_t n, int64_t group) {
+    int64_t at = n * job->args->groups + group;
+    if (!needs_sums(job)) return job->args->given[at];
+    tt_norm_statistics own = join_channels(job, n, group);
+    if (job->args->record) tt_norm_statistics_add(&job->args->record[at], &own);
+    return job->args->given ? job->args->given[at] : own;
+}
+
+/* scale and offset of one group's channels: y = (x + add - mean) * rstd * gamma + beta. */
+static void finish_group(const norm_job *job, int64_t n, int64_t group) {
+    int64_t c = job->x->c, width = c / job->args->groups, first = group * width;
+    const float *gamma = job->w->data, *beta = job->w->bias;
+    const tt_norm_statistics s = choose_statistics(job, n, group);
+    double rstd = 1 / sqrt(fmax(tt_norm_statistics_variance(&s), 0) + (double)job->args->eps);
     for (int64_t i = first; i < first + width; i++) {
         job->scale[n * c + i] = (float)(rstd * gamma[i]);
-        job->offset[n * c + i] = (float)((added(job, n, i) - mean) * rstd * gamma[i] + beta[i]);
+        job->offset[n * c + i] = (float)((added(job, n, i) - s.mean) * rstd * gamma[i] + beta[i]);
     }
 }
 
@@ -144,8 +165,10 @@ static void apply(const norm_job *job) {
 static void run(const norm_job *job) {
 #pragma omp parallel
     {
-        sum_blocks(job);
-        join_all(job);
+        if (needs_sums(job)) {
+            sum_blocks(job);
+            join_all(job);
+        }
 #pragma omp for schedule(static) collapse(2)
         for (int64_t n = 0; n < job->x->n; n++)
             for (int64_t g = 0; g < job->args->groups; g++) finish_group(job, n, g);

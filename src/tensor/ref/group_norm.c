@@ -11,23 +11,33 @@ static double input_at(const tt_group_norm *a, const tt_tensor *x, int64_t n, in
     return a->add ? v + tt__ref_get(a->add, n * a->add->c + a->add_offset + c) : v;
 }
 
+static tt_norm_statistics statistics_of(const tt_group_norm *a, const tt_tensor *x, int64_t n,
+                                        int64_t group) {
+    int64_t width = x->c / a->groups, first = group * width, positions = tt_tensor_tokens(x);
+    tt_norm_statistics s = {.count = (double)(positions * width)};
+    for (int64_t p = 0; p < positions; p++)
+        for (int64_t c = first; c < first + width; c++) s.mean += input_at(a, x, n, p, c);
+    s.mean /= s.count;
+    for (int64_t p = 0; p < positions; p++)
+        for (int64_t c = first; c < first + width; c++) {
+            double off = input_at(a, x, n, p, c) - s.mean;
+            s.squares += off * off;
+        }
+    return s;
+}
+
 static void normalize_group(const tt_weight *w, const tt_group_norm *a, const tt_tensor *x,
                             tt_tensor *y, int64_t n, int64_t group) {
     int64_t width = x->c / a->groups, first = group * width, positions = tt_tensor_tokens(x);
-    double count = (double)(positions * width), mean = 0, variance = 0;
-    for (int64_t p = 0; p < positions; p++)
-        for (int64_t c = first; c < first + width; c++) mean += input_at(a, x, n, p, c);
-    mean /= count;
-    for (int64_t p = 0; p < positions; p++)
-        for (int64_t c = first; c < first + width; c++) {
-            double d = input_at(a, x, n, p, c) - mean;
-            variance += d * d;
-        }
-    double scale = 1 / sqrt(variance / count + (double)a->eps);
+    int64_t at = n * a->groups + group;
+    tt_norm_statistics s = statistics_of(a, x, n, group);
+    if (a->record) tt_norm_statistics_add(&a->record[at], &s);
+    if (a->given) s = a->given[at];
+    double scale = 1 / sqrt(tt_norm_statistics_variance(&s) + (double)a->eps);
     const float *gamma = w->data;
     for (int64_t p = 0; p < positions; p++)
         for (int64_t c = first; c < first + width; c++) {
-            double v = (input_at(a, x, n, p, c) - mean) * scale * gamma[c] + w->bias[c];
+            double v = (input_at(a, x, n, p, c) - s.mean) * scale * gamma[c] + w->bias[c];
             tt__ref_set(y, (n * positions + p) * x->c + c,
                         a->silu ? tt__ref_activation(TT_ACT_SILU, v) : v);
         }

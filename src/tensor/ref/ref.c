@@ -24,6 +24,7 @@ static tt_status pack_conv(tt_ops *ops, tt_weight *w, const void *data, tt_err *
 
 const tt_backend tt__backend_ref = {
     .name = "ref",
+    .shares_norms = true,
     .open = open_ref,
     .close = close_ref,
     .pack_linear = pack_linear,
