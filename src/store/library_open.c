@@ -169,7 +169,7 @@ static tt_status replace_folders(tt__root *own, const tt__root *fresh, tt_err *e
 }
 
 static tt_status place_again(tt__root *own, tt_err *err) {
-    tt__root fresh;
+    tt__root fresh = {.fd = -1};
     TT_TRY(make_own(own->path, err));
     open_root(&fresh, own->path);
     tt_status status = try_writing(&fresh, err);
