@@ -167,7 +167,7 @@ static tt_status check_patches(tt_adapter *a, tt_err *err) {
     for (size_t i = 0; status == TT_OK && i < a->n_patches; i++) {
         tt__patch *p = &a->patches[i];
         status = tt__patch_check(a, p, err);
-        if (status == TT_OK) p->scale = tt__alphas_scale(&alphas, a, p, p->scale);
+        if (status == TT_OK) status = tt__alphas_scale(&alphas, a, p, &p->scale, err);
         if (status == TT_OK && tt__patch_is_empty(p)) count_unmatched(a, p);
     }
     tt__alphas_release(&alphas);

@@ -25,9 +25,14 @@ static float strength_of(const tt__module *m, const tt_adapter_strength *s) {
     return m->block == TT__NO_BLOCK ? s->unet : s->unet * s->blocks[m->block];
 }
 
+/* Also where there was no bias before. */
+static bool adds_bias(const tt__patch *p) {
+    return p->parts[TT__DIFF_B] || p->parts[TT__LORA_BIAS];
+}
+
 /* PEFT's IA3 on the outputs scales what the layer gives, and its bias with it. */
-static bool changes_bias(const tt__patch *p) {
-    return p->parts[TT__DIFF_B] || (p->parts[TT__PEFT_IA3] && !p->on_input);
+static bool scales_bias(const tt__patch *p) {
+    return p->parts[TT__PEFT_IA3] && !p->on_input;
 }
 
 bool tt_adapter_touches(const tt_adapter *a, const char *name, const tt_adapter_strength *s) {
@@ -37,8 +42,8 @@ bool tt_adapter_touches(const tt_adapter *a, const char *name, const tt_adapter_
     for (int i = 0; i < m->n_patches; i++) {
         const tt__patch *p = &a->patches[m->patches[i]];
         if (!is_bias && p->kind != TT__NO_KIND) return true;
-        if (is_bias && p->parts[TT__DIFF_B]) return true;
-        if (is_bias && changes_bias(p) && tt_checkpoint_has(a->checkpoint, name)) return true;
+        if (is_bias && adds_bias(p)) return true;
+        if (is_bias && scales_bias(p) && tt_checkpoint_has(a->checkpoint, name)) return true;
     }
     return false;
 }
@@ -182,16 +187,29 @@ static tt_status apply_weight(const change *c) {
 
 /* ---- biases ----------------------------------------------------------------------------------------- */
 
-static tt_status apply_bias(const change *c) {
+static tt_status add_bias(const change *c, tt__part part, float scale) {
+    const tt_st_tensor *t = c->p->parts[part];
     tt__values v = {0};
-    bool is_factor = !c->p->parts[TT__DIFF_B];
-    if (!changes_bias(c->p)) return TT_OK;
-    const tt_st_tensor *t = c->p->parts[is_factor ? TT__PEFT_IA3 : TT__DIFF_B];
+    if (!t) return TT_OK;
     TT_TRY(tt__values_read(&v, c->a, t, (size_t)c->rows.first, (size_t)c->rows.n, c->err));
-    for (int64_t i = 0; i < c->rows.n; i++)
-        c->w[i] += c->s * (is_factor ? c->w[i] * (v.data[i] - 1.0f) : v.data[i]);
+    for (int64_t i = 0; i < c->rows.n; i++) c->w[i] += c->s * scale * v.data[i];
     tt__values_release(&v);
     return TT_OK;
+}
+
+static tt_status scale_bias(const change *c) {
+    tt__values v = {0};
+    TT_TRY(tt__values_read(&v, c->a, c->p->parts[TT__PEFT_IA3], (size_t)c->rows.first,
+                           (size_t)c->rows.n, c->err));
+    for (int64_t i = 0; i < c->rows.n; i++) c->w[i] += c->s * (c->w[i] * (v.data[i] - 1.0f));
+    tt__values_release(&v);
+    return TT_OK;
+}
+
+static tt_status apply_bias(const change *c) {
+    TT_TRY(add_bias(c, TT__DIFF_B, 1.0f));
+    TT_TRY(add_bias(c, TT__LORA_BIAS, c->p->scale));
+    return scales_bias(c->p) && !c->p->parts[TT__DIFF_B] ? scale_bias(c) : TT_OK;
 }
 
 /* The rows of patch i that the module is about. */
@@ -226,7 +244,8 @@ bool tt_adapter_goes_by_rows(const tt_adapter *a, const char *name, const tt_ada
     if (!m || strength_of(m, s) == 0.0f) return true;
     for (int i = 0; i < m->n_patches; i++) {
         const tt__patch *p = &a->patches[m->patches[i]];
-        if (is_bias ? changes_bias(p) : p->kind != TT__NO_KIND && !is_plain_lora(p)) return false;
+        if (is_bias ? adds_bias(p) || scales_bias(p) : p->kind != TT__NO_KIND && !is_plain_lora(p))
+            return false;
     }
     return true;
 }

@@ -92,6 +92,7 @@ static tt_status check_lora(const checker *c) {
     tt__patch *p = c->p;
     TT_TRY(need(c, TT__LORA_DOWN));
     TT_TRY(need(c, TT__LORA_UP));
+    if (p->parts[TT__LORA_BIAS]) TT_TRY(need_count(c, TT__LORA_BIAS, p->out));
     int64_t rank = first_of(p->parts[TT__LORA_DOWN]);
     TT_TRY(set_rank(c, rank));
     if (!p->parts[TT__LORA_MID]) {
@@ -262,7 +263,7 @@ static tt_status check_dora(const checker *c) {
 
 /* The kind that a part belongs to; TT__NO_KIND: to several or to none. */
 static tt__kind kind_of(tt__part part) {
-    if (part <= TT__LORA_MID) return TT__LORA;
+    if (part <= TT__LORA_BIAS) return TT__LORA;
     if (part >= TT__HADA_W1_A && part <= TT__HADA_T2) return TT__LOHA;
     if (part >= TT__LOKR_W1 && part <= TT__LOKR_T2) return TT__LOKR;
     if (part >= TT__GLORA_A1 && part <= TT__GLORA_B2) return TT__GLORA;

@@ -27,6 +27,10 @@ static const struct {
     {".lora_B.default_0.weight", TT__LORA_UP},
     {".lora_A", TT__LORA_DOWN},
     {".lora_B", TT__LORA_UP},
+    {".lora_up.bias", TT__LORA_BIAS},
+    {".lora.up.bias", TT__LORA_BIAS},
+    {".lora_B.bias", TT__LORA_BIAS},
+    {".lora_B.default.bias", TT__LORA_BIAS},
     {".lora.down.weight", TT__LORA_DOWN}, /* diffusers, 2023 */
     {".lora.up.weight", TT__LORA_UP},
     {"_lora.down.weight", TT__LORA_DOWN},

@@ -10,6 +10,7 @@ typedef enum tt__part {
     TT__LORA_DOWN, /* [r, i, k] */
     TT__LORA_UP,   /* [o, r] */
     TT__LORA_MID,  /* [r, r, k]: then down is [r, i] */
+    TT__LORA_BIAS, /* [o]: PEFT's bias of up, scaled like the difference */
     TT__ALPHA,
     TT__DORA_SCALE, /* [o, 1...]: of rows, or [1, i, 1...]: of columns */
     TT__MAGNITUDE,  /* PEFT's name for it: o numbers in any shape */
@@ -142,9 +143,9 @@ typedef struct tt__alphas {
     json_object *roots[2]; /* owned; NULL: none */
 } tt__alphas;
 tt_status tt__alphas_read(tt__alphas *alphas, const tt_adapter *a, tt_err *err);
-/* The scale of a patch of this rank, alpha / rank or alpha / sqrt(rank); `fallback` when the metadata says nothing. */
-float tt__alphas_scale(const tt__alphas *alphas, const tt_adapter *a, const tt__patch *p,
-                       float fallback);
+/* Sets the scale of a patch, alpha / rank or alpha / sqrt(rank), where the metadata says it. */
+tt_status tt__alphas_scale(const tt__alphas *alphas, const tt_adapter *a, const tt__patch *p,
+                           float *scale, tt_err *err);
 void tt__alphas_release(tt__alphas *alphas);
 
 /* A part's numbers in f32: elements first to first + n. */

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "support/layout_model.c"
 #include "support/safetensors_writer.c"
 
@@ -447,6 +448,154 @@ static void strength_and_alpha_multiply(void **state) {
     tt_adapter_close(a);
 }
 
+static void save_with_patterns(const char *patterns) {
+    st_writer w;
+    char metadata[512];
+    snprintf(metadata, sizeof metadata, "{\"unet.lora_alpha\": 8, \"unet.alpha_pattern\": %s}",
+             patterns);
+    st_begin(&w);
+    st_metadata(&w, "lora_adapter_metadata", metadata);
+    add_pair(&w, PROJ, 16, 16, 1);
+    st_save(&w, file);
+}
+
+/* The expectations are what peft.utils.other.get_pattern_key makes of "mid_block.attentions.0.proj_out". */
+static void patterns_of_alpha_are_expressions(void **state) {
+    (void)state;
+    static const struct {
+        const char *patterns;
+        float alpha;
+    } cases[] = {
+        {"{}", 8},
+        {"{\"proj_out\": 4}", 4},
+        {"{\"attentions.0.proj_out\": 4}", 4},
+        {"{\"roj_out\": 4}", 8},
+        {"{\"proj_out\": 4, \"attentions.0.proj_out\": 2}", 4},
+        {"{\"attentions.0.proj_out\": 2, \"proj_out\": 4}", 2},
+        {"{\"^mid_block.attentions.0.proj_out\": 4}", 4},
+        {"{\"^attentions.0.proj_out\": 4}", 8},
+        {"{\"mid_block.*proj_out\": 4}", 4},
+        {"{\"down_blocks.*proj_out\": 4}", 8},
+        {"{\"mid_block\\\\.attentions\\\\.\\\\d+\\\\.proj_out\": 4}", 4},
+        {"{\"attentions.[0-4].proj_out\": 4}", 4},
+        {"{\"attentions.[1-4].proj_out\": 4}", 8},
+        {"{\".*?(proj_in|proj_out)\": 4}", 4},
+        {"{\"proj_(?:in|out)\": 4}", 4},
+    };
+    const tt_adapter_strength one = tt_adapter_strength_all(1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float values[256] = {0};
+        save_with_patterns(cases[i].patterns);
+        tt_adapter *a = opens();
+        assert_int_equal(tt_adapter_apply(a, "unet.mid_block.attentions.0.proj_out.weight", &one,
+                                          values, 256, NULL),
+                         TT_OK);
+        if (values[0] != 0.25f * cases[i].alpha)
+            fail_msg("%s: found alpha %g, expected %g", cases[i].patterns, (double)values[0] / 0.25,
+                     (double)cases[i].alpha);
+        tt_adapter_close(a);
+    }
+}
+
+/* Another strength for its modules, silently, would be a wrong picture. */
+static void patterns_that_cannot_be_read_are_refused(void **state) {
+    (void)state;
+    static const char *const patterns[] = {
+        "{\"proj_(?=o)out\": 4}", "{\"((p{2000}){2000}){2000}\": 4}", "{\"proj_out\\\\b\": 4}",
+        "{\"(proj_out\": 4}", "{\"[\\\\d]proj_out\": 4}"};
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        tt_err err = {0};
+        tt_adapter *a = NULL;
+        save_with_patterns(patterns[i]);
+        assert_int_equal(tt_adapter_open(file, model, &a, &err), TT_E_UNSUPPORTED);
+        assert_non_null(strstr(err.message, "metadata alpha_pattern"));
+        assert_null(a);
+    }
+}
+
+/* PEFT's LoHa and LoKr: alpha / r, also where LoKr's factors are whole. w is 0.5 * 0.5 or (0.5 * 0.5)^2 everywhere. */
+static void other_kinds_have_their_own_word_for_alpha(void **state) {
+    (void)state;
+    static const char *const loha[] = {".hada_w1_a", ".hada_w1_b", ".hada_w2_a", ".hada_w2_b"};
+    const tt_adapter_strength one = tt_adapter_strength_all(1);
+    for (int is_loha = 0; is_loha <= 1; is_loha++) {
+        st_writer w;
+        float values[256] = {0};
+        st_begin(&w);
+        st_metadata(&w, "adapter_config",
+                    is_loha ? "{\"r\": 1, \"alpha\": 8, \"lora_alpha\": 3}"
+                            : "{\"r\": 4, \"alpha\": 8}");
+        for (int i = 0; i < 4 && is_loha; i++)
+            add(&w, PROJ, loha[i], i % 2 ? 1 : 16, i % 2 ? 16 : 1);
+        if (!is_loha) add(&w, PROJ, ".lokr_w1", 4, 4);
+        if (!is_loha) add(&w, PROJ, ".lokr_w2", 4, 4);
+        st_save(&w, file);
+        tt_adapter *a = opens();
+        assert_int_equal(tt_adapter_apply(a, "unet.mid_block.attentions.0.proj_out.weight", &one,
+                                          values, 256, NULL),
+                         TT_OK);
+        assert_true(values[0] == (is_loha ? 0.0625f * 8 : 0.25f * 2));
+        tt_adapter_close(a);
+    }
+}
+
+/* PEFT's save_pretrained. */
+static void alpha_may_stand_in_the_file_beside(void **state) {
+    (void)state;
+    st_writer w;
+    float values[256] = {0};
+    char folder[] = "/tmp/tt_peft_XXXXXX", weights[64], config[64];
+    const tt_adapter_strength one = tt_adapter_strength_all(1);
+    tt_adapter *a = NULL;
+    tt_err err = {0};
+    assert_non_null(mkdtemp(folder));
+    snprintf(weights, sizeof weights, "%s/adapter_model.safetensors", folder);
+    snprintf(config, sizeof config, "%s/adapter_config.json", folder);
+    st_begin(&w);
+    add_pair(&w, PROJ, 16, 16, 1);
+    st_save(&w, weights);
+    assert_int_equal(tt_file_write(config, "{\"r\": 1, \"lora_alpha\": 8}",
+                                   strlen("{\"r\": 1, \"lora_alpha\": 8}"), &err),
+                     TT_OK);
+    assert_int_equal(tt_adapter_open(weights, model, &a, &err), TT_OK);
+    assert_int_equal(
+        tt_adapter_apply(a, "unet.mid_block.attentions.0.proj_out.weight", &one, values, 256, NULL),
+        TT_OK);
+    assert_true(values[0] == 0.25f * 8);
+    tt_adapter_close(a);
+    assert_int_equal(tt_file_write(config, "[]", 2, &err), TT_OK);
+    assert_int_equal(tt_adapter_open(weights, model, &a, &err), TT_E_FORMAT);
+    assert_non_null(strstr(err.message, "adapter_config.json: expected an object"));
+    unlink(config);
+    unlink(weights);
+    rmdir(folder);
+}
+
+/* PEFT's lora_bias: what up adds to the outputs, scaled as they are. */
+static void a_bias_of_up_is_scaled_too(void **state) {
+    (void)state;
+    st_writer w;
+    float values[16] = {0};
+    st_begin(&w);
+    add_pair(&w, PROJ, 16, 16, 1);
+    add_alpha(&w, PROJ, 8);
+    add(&w, PROJ, ".lora_up.bias", 16, 1);
+    st_save(&w, file);
+    tt_adapter *a = opens();
+    const tt_adapter_strength half = tt_adapter_strength_all(0.5f), none = {0};
+    static const char bias[] = "unet.mid_block.attentions.0.proj_out.bias";
+    assert_int_equal(tt_adapter_get_report(a)->n_unmatched, 0);
+    assert_true(tt_adapter_touches(a, bias, &half));
+    assert_false(tt_adapter_touches(a, bias, &none));
+    assert_int_equal(tt_adapter_apply(a, bias, &half, values, 16, NULL), TT_OK);
+    for (int i = 0; i < 16; i++) assert_true(values[i] == 0.5f * 8 * 0.5f);
+    tt_adapter_close(a);
+    st_begin(&w);
+    add_pair(&w, PROJ, 16, 16, 1);
+    add(&w, PROJ, ".lora_up.bias", 15, 1);
+    refuses(&w, TT_E_FORMAT, "lora_up.bias has shape [15, 1], expected [16, 1]");
+}
+
 /* Whatever the cut, the numbers are those of the whole, bit for bit. */
 static void rows_change_as_the_whole_does(void **state) {
     (void)state;
@@ -583,6 +732,11 @@ int main(void) {
         cmocka_unit_test(parts_of_a_strength_have_names),
         cmocka_unit_test(each_block_has_its_own_strength),
         cmocka_unit_test(strength_and_alpha_multiply),
+        cmocka_unit_test(patterns_of_alpha_are_expressions),
+        cmocka_unit_test(patterns_that_cannot_be_read_are_refused),
+        cmocka_unit_test(other_kinds_have_their_own_word_for_alpha),
+        cmocka_unit_test(alpha_may_stand_in_the_file_beside),
+        cmocka_unit_test(a_bias_of_up_is_scaled_too),
         cmocka_unit_test(rows_change_as_the_whole_does),
         cmocka_unit_test(what_looks_at_the_whole_does_not_go_by_rows),
         cmocka_unit_test(opening_rows_survives_any_allocation_failing),
