@@ -53,9 +53,6 @@ static const rule vae_rules[] = {
     {"up_block_types", "\"UpDecoderBlock2D\""},
     {"latents_mean", ""},
     {"latents_std", ""},
-    {"mid_block_add_attention", "true"},
-    {"use_quant_conv", "true"},
-    {"use_post_quant_conv", "true"},
 };
 
 static const rule scheduler_rules[] = {

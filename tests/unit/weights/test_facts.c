@@ -378,7 +378,6 @@ static void configs_that_cannot_be_honoured_are_refused(void **state) {
          "refiner"},
         {"vae/config.json", "{\"_class_name\":\"AutoencoderTiny\"}", "AutoencoderTiny"},
         {"vae/config.json", "{\"latents_mean\":[1,2]}", "latents_mean"},
-        {"vae/config.json", "{\"use_quant_conv\":false}", "use_quant_conv"},
         {"scheduler/scheduler_config.json", "{\"_class_name\":\"FlowMatchEulerDiscreteScheduler\"}",
          "FlowMatchEulerDiscreteScheduler is not supported"},
         {"scheduler/scheduler_config.json", "{\"prediction_type\":\"sample\"}", "prediction type"},
@@ -394,6 +393,14 @@ static void configs_that_cannot_be_honoured_are_refused(void **state) {
         layout_write_text(cases[i].path, cases[i].text);
         layout_refuses(layout_folder, TT_E_UNSUPPORTED, cases[i].sentence);
     }
+}
+
+/* Whether these are there is told by the tensors. */
+static void parts_that_a_vae_may_lack_may_be_lacking(void **state) {
+    make_model_folder(state);
+    layout_write_text("vae/config.json", "{\"use_quant_conv\":false,\"use_post_quant_conv\":false,"
+                                         "\"mid_block_add_attention\":false}");
+    tt_checkpoint_close(layout_opens(layout_folder));
 }
 
 static void broken_configs_are_refused(void **state) {
@@ -425,6 +432,7 @@ int main(void) {
         cmocka_unit_test_setup(scheduler_algorithm_is_kept, make_model_folder),
         cmocka_unit_test_setup(unusual_pad_tokens_are_looked_up, make_model_folder),
         cmocka_unit_test_setup(configs_that_cannot_be_honoured_are_refused, make_model_folder),
+        cmocka_unit_test_setup(parts_that_a_vae_may_lack_may_be_lacking, make_model_folder),
         cmocka_unit_test_setup(broken_configs_are_refused, make_model_folder),
     };
     return cmocka_run_group_tests(tests, layout_begin, layout_end);
