@@ -5,10 +5,10 @@
  * multiplied from L2. Where there are many lines each thread does its own, and nobody waits. Where there are few, all threads pack a strip
  * together and divide it into rectangles of (positions x columns), so that each weight is still read for hundreds of positions.
  *
- * Within its rectangle a thread keeps the inputs of several hundred positions in L2 while panels of weights pass by, the next one
- * prefetched: at 512x512 a step reads gigabytes of weights, and memory is the limit. Where those inputs are too long for L2 (5120
- * channels, 1280 channels times nine), a part of the depth is done for a group of panels, then the next part; the sums are
- * kept in f32 meanwhile, so the result is the same.
+ * Within its rectangle a thread keeps the inputs of several hundred positions in L2 while panels of weights pass by, some of them for
+ * each two tiles of positions, then as many others, prefetched meanwhile: at 512x512 a step reads gigabytes of weights, and memory is
+ * the limit. Where those inputs are too long for L2 (5120 channels, 1280 channels times nine), a part of the depth is done for
+ * a group of panels, then the next part; the sums are kept in f32 meanwhile, so the result is the same.
  *
  * Packing costs one copy of the inputs, and pays: a tile is 16 lines in a row instead of 16 places far apart, often in the same
  * cache set; odd channels and borders need no special case. A convolution is never unfolded: its taps read the same lines. */
@@ -141,9 +141,9 @@ typedef struct layer {
     int64_t row_bytes, chunk_bytes; /* from one row, chunk of channels to the next */
     int64_t packed_bytes;
     char *packed;
-    /* How a thread walks: so many tiles of positions stay in L2, so many chunks of the depth at a time, and between them
-     * the sums of so many pairs of panels are kept. */
-    int64_t tiles_at_once, chunks_at_once, group_pairs;
+    /* How a thread walks: so many tiles of positions and so many chunks of the depth at a time stay in L2 while so many pairs
+     * of panels pass by for each two tiles, then as many others; between chunks the sums of so many pairs are kept. */
+    int64_t tiles_at_once, chunks_at_once, pairs_at_once, group_pairs;
     int64_t carry_floats; /* kept per thread; 0: the depth is done at once */
     float *carry;
     int64_t scratch_bytes;
@@ -211,20 +211,49 @@ static int64_t set_strips(layer *l, int64_t bytes_per_row) {
     return rows;
 }
 
-/* Half of L2 or a little more for inputs, an eighth for a pair of panels (and one for the next), a quarter for sums. */
-static void set_walk(layer *l) {
-    int64_t inputs = l->l2_bytes * 5 / 8, weights = l->l2_bytes / 8, sums = l->l2_bytes / 4;
+/* Shares of L2, of which a little more than half can be counted on: lines of several tensors pass through it, and the pages of
+ * virtual memory are not spread evenly over its sets. Found by measuring. */
+static int64_t of_l2(const layer *l, int64_t sixteenths) {
+    enum { ALL = 16 };
+    return l->l2_bytes * sixteenths / ALL;
+}
+
+/* Two tiles of inputs are read from L1 while the pairs of panels at once pass by. */
+static void set_walk_of_product(layer *l) {
+    enum { INPUTS = 5, WEIGHTS = 2, MOST_CHUNKS = 48 };
+    int64_t parts = ceil_div(l->chunks, MOST_CHUNKS);
+    l->chunks_at_once = ceil_div(l->chunks, parts);
+    int64_t bytes_of_tile = TT_GEMM_TILE_BYTES * l->chunks_at_once;
+    int64_t tiles = of_l2(l, INPUTS) / bytes_of_tile / 2 * 2;
+    l->tiles_at_once = at_most(at_least(tiles, 2), parts > 1 ? 2 * MIN_TILES : MAX_TILES);
+    l->pairs_at_once = at_least(of_l2(l, WEIGHTS) / (2 * bytes_of_tile), 1);
+}
+
+/* A chunk of inputs is read from L1 for all taps but the first. */
+static void set_walk_of_conv(layer *l) {
+    enum { INPUTS = 10, WEIGHTS = 2, WEIGHTS_OF_PAIR = 1 };
     int64_t chunk_of_tile = (int64_t)TT_GEMM_TILE_BYTES * l->stride;
     int64_t chunk_of_pair = 2 * (int64_t)TT_GEMM_TILE_BYTES * l->taps;
     int64_t tiles = at_most(l->lines_per_strip * l->tiles_per_line, MIN_TILES);
-    int64_t most = at_most(inputs / (chunk_of_tile * tiles), weights / chunk_of_pair);
+    int64_t most = at_most(of_l2(l, INPUTS) / (chunk_of_tile * tiles),
+                           of_l2(l, WEIGHTS_OF_PAIR) / chunk_of_pair);
     int64_t parts = ceil_div(l->chunks, at_least(most, ceil_div(MIN_STEPS, l->taps)));
     l->chunks_at_once = ceil_div(l->chunks, parts);
-    tiles = inputs / (chunk_of_tile * l->chunks_at_once) / 2 * 2;
+    tiles = of_l2(l, INPUTS) / (chunk_of_tile * l->chunks_at_once) / 2 * 2;
     l->tiles_at_once = at_most(at_least(tiles, 2), parts > 1 ? 2 * MIN_TILES : MAX_TILES);
+    l->pairs_at_once = at_least(of_l2(l, WEIGHTS) / (chunk_of_pair * l->chunks_at_once), 1);
+}
+
+static void set_walk(layer *l) {
+    enum { SUMS = 4 };
+    if (l->taps == 1)
+        set_walk_of_product(l);
+    else
+        set_walk_of_conv(l);
     int64_t carry_of_pair = l->tiles_at_once / 2 * TT_GEMM_CARRY_BYTES;
-    l->group_pairs = parts > 1 ? at_least(sums / carry_of_pair, 1) : ceil_div(l->panels, 2);
-    l->carry_floats = parts > 1 ? l->group_pairs * carry_of_pair / (int64_t)sizeof *l->carry : 0;
+    bool carries = l->chunks_at_once < l->chunks;
+    l->group_pairs = carries ? at_least(of_l2(l, SUMS) / carry_of_pair, 1) : ceil_div(l->panels, 2);
+    l->carry_floats = carries ? l->group_pairs * carry_of_pair / (int64_t)sizeof *l->carry : 0;
     l->scratch_bytes = (l->is_private ? l->threads : 1) * l->packed_bytes +
                        l->threads * l->carry_floats * (int64_t)sizeof *l->carry;
 }
@@ -403,27 +432,39 @@ typedef struct walk {
     float *carry; /* of this thread */
 } walk;
 
-/* Where a walk is: a pair of a group that begins with pair `group`, a part of the depth. */
+/* Where a walk is: some pairs of a group that begins with pair `group`, a part of the depth. */
 typedef struct position {
     int64_t group, pair, chunk;
 } position;
 
-/* On to the next pair of the group, the next part of the depth, the next group; false at the end. */
+static int64_t group_end(const walk *w, const position *at) {
+    return at_most(at->group + w->l->group_pairs, w->pairs.end);
+}
+
+static int64_t pairs_of(const walk *w, const position *at) {
+    return at_most(w->l->pairs_at_once, group_end(w, at) - at->pair);
+}
+
+static int64_t chunks_of(const layer *l, const position *at) {
+    return at_most(l->chunks - at->chunk, l->chunks_at_once);
+}
+
+/* On to the next pairs of the group, the next part of the depth, the next group; false at the end. */
 static bool step(const walk *w, position *at) {
     const layer *l = w->l;
-    int64_t group_end = at_most(at->group + l->group_pairs, w->pairs.end);
-    if (++at->pair < group_end) return true;
+    int64_t end = group_end(w, at);
+    at->pair += pairs_of(w, at);
+    if (at->pair < end) return true;
     at->pair = at->group;
     at->chunk += l->chunks_at_once;
     if (at->chunk < l->chunks) return true;
-    *at = (position){group_end, group_end, 0};
-    return group_end < w->pairs.end;
+    *at = (position){end, end, 0};
+    return end < w->pairs.end;
 }
 
-/* The weights there. */
-static void place_panels(const layer *l, const position *at, const char *b[2]) {
-    b[0] = l->weights + 2 * at->pair * l->panel_bytes + at->chunk * l->taps * TT_GEMM_TILE_BYTES;
-    b[1] = 2 * at->pair + 1 < l->panels ? b[0] + l->panel_bytes : NULL;
+/* The weights of a panel there. */
+static const char *panel_at(const layer *l, const position *at, int64_t panel) {
+    return l->weights + panel * l->panel_bytes + at->chunk * l->taps * TT_GEMM_TILE_BYTES;
 }
 
 static void place_tiles(const walk *w, const position *at, int64_t tile, tt_gemm_block *b) {
@@ -436,37 +477,55 @@ static void place_tiles(const walk *w, const position *at, int64_t tile, tt_gemm
     }
 }
 
-/* Block i's sums, if they come from an earlier part of the depth, or go on in a later. */
-static void place_carry(const walk *w, const position *at, int64_t i, tt_gemm_block *b) {
+/* A block's sums, if they come from an earlier part of the depth, or go on in a later. */
+static void place_carry(const walk *w, const position *at, int64_t i, int64_t pair,
+                        tt_gemm_block *b) {
     const layer *l = w->l;
-    int64_t block = (at->pair - at->group) * ceil_div(w->tiles, 2) + i;
+    int64_t block = (pair - at->group) * ceil_div(w->tiles, 2) + i;
     float *carry = w->carry + block * (TT_GEMM_CARRY_BYTES / (int64_t)sizeof *carry);
     b->carry_in = at->chunk > 0 ? carry : NULL;
     b->carry_out = at->chunk + l->chunks_at_once < l->chunks ? carry : NULL;
 }
 
-/* All blocks there; of the weights that `next` (or NULL) needs, a part is brought nearer with each. */
-static void multiply(const walk *w, const position *at, const position *next, tt_gemm_thread *t) {
+/* Share i among n of the weights there: a part of one pair of panels. */
+static void place_ahead(const walk *w, const position *at, int64_t n, int64_t i, tt_gemm_block *b) {
     const layer *l = w->l;
-    int64_t blocks = ceil_div(w->tiles, 2);
-    const char *ahead[2] = {NULL, NULL};
+    int64_t pairs = pairs_of(w, at), pair = i * pairs / n, panel = 2 * (at->pair + pair);
+    int64_t first = ceil_div(pair * n, pairs), end = ceil_div((pair + 1) * n, pairs);
+    int64_t lines = chunks_of(l, at) * l->taps * (TT_GEMM_TILE_BYTES / TT_GEMM_LINE_BYTES);
+    range part = share(lines, end - first, i - first);
+    for (int j = 0; j < 2; j++)
+        b->prefetch[j] = panel_at(l, at, panel + j < l->panels ? panel + j : panel) +
+                         part.begin * TT_GEMM_LINE_BYTES;
+    b->prefetch_lines = part.end - part.begin;
+}
+
+/* One pair of panels for two tiles. */
+static tt_gemm_block block_of(const walk *w, const position *at, int64_t tiles, int64_t pair) {
+    const layer *l = w->l;
     tt_gemm_block b = {.a_row_bytes = (int64_t)TT_GEMM_LINE_BYTES * l->stride,
                        .a_chunk_bytes = l->chunk_bytes,
-                       .chunks = at_most(l->chunks - at->chunk, l->chunks_at_once),
+                       .b = {panel_at(l, at, 2 * pair)},
+                       .chunks = chunks_of(l, at),
                        .taps = l->taps,
                        .tap_bytes = l->tap_bytes,
-                       .target.column = at->pair * TT_GEMM_BLOCK};
-    int64_t lines = b.chunks * l->taps * (TT_GEMM_TILE_BYTES / TT_GEMM_LINE_BYTES);
-    place_panels(l, at, b.b);
-    if (next) place_panels(l, next, ahead);
-    for (int64_t i = 0; i < blocks; i++) {
-        place_tiles(w, at, 2 * i, &b);
-        place_carry(w, at, i, &b);
-        range part = share(next ? lines : 0, blocks, i);
-        b.prefetch_lines = part.end - part.begin;
-        for (int j = 0; j < 2 && next; j++)
-            b.prefetch[j] = (ahead[j] ? ahead[j] : ahead[0]) + part.begin * TT_GEMM_LINE_BYTES;
-        l->kernels->block(t, &b);
+                       .target.column = pair * TT_GEMM_BLOCK};
+    if (2 * pair + 1 < l->panels) b.b[1] = panel_at(l, at, 2 * pair + 1);
+    place_tiles(w, at, 2 * tiles, &b);
+    place_carry(w, at, tiles, pair, &b);
+    return b;
+}
+
+/* All blocks there, two tiles after two tiles; of the weights that `next` (or NULL) needs, a part is brought nearer with each. */
+static void multiply(const walk *w, const position *at, const position *next, tt_gemm_thread *t) {
+    int64_t n = ceil_div(w->tiles, 2), pairs = pairs_of(w, at);
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t j = 0; j < pairs; j++) {
+            tt_gemm_block b = block_of(w, at, i, at->pair + j);
+            b.same_inputs = pairs > 1;
+            if (next) place_ahead(w, next, n * pairs, i * pairs + j, &b);
+            w->l->kernels->block(t, &b);
+        }
     }
 }
 

@@ -43,8 +43,8 @@ typedef struct tt_gemm_output {
     const float *bias;         /* NULL: none */
     tt_activation act;
     int64_t columns, pitch; /* from one row to the next: columns, or more */
-    bool
-        is_gated; /* every second panel are gates: y = (sum + bias) * act(sum + bias of the next panel) */
+    /* Every second panel are gates: y = (sum + bias) * act(sum + bias of the next panel). */
+    bool is_gated;
     const tt_gemm_row *rows;    /* int8 only, as the next two: [rows] */
     const float *scales;        /* [columns] */
     const int32_t *column_sums; /* [columns]: of weights */
@@ -65,6 +65,7 @@ typedef struct tt_gemm_block {
     int64_t chunks;
     int taps;
     const int64_t *tap_bytes; /* [taps]: from a position to what this tap reads */
+    bool same_inputs;         /* as the block before or the next: more panels pass by */
     /* Long sums are computed in several blocks: [4][16][16] sums that an earlier one left, and where to leave them for the next.
      * NULL: they begin at 0; they are complete, and go to `target`. */
     const float *carry_in;
@@ -77,10 +78,12 @@ typedef struct tt_gemm_block {
 
 enum { TT_GEMM_CARRY_BYTES = 4 * TT_GEMM_TILE_BYTES };
 
-/* One thread's working state. The sums of the last block wait in `sums` until the kernel finds time to finish them: with AMX,
- * while the next block is multiplied. */
+/* One thread's working state. The sums of the last block, [tile][panel] as in a carry, wait in `sums` until the kernel finds time to
+ * finish them: with AMX, while the next block is multiplied; up to its first products they even wait in their tiles. */
 typedef struct tt_gemm_thread {
-    _Alignas(64) float sums[TT_GEMM_BLOCK][TT_GEMM_BLOCK];
+    _Alignas(64) float sums[4][TT_GEMM_TILE][TT_GEMM_TILE];
+    char unread[TT_GEMM_TILE_BYTES]; /* AMX only: see keep_awake */
+    float *held;                     /* AMX only: where the sums belong that are still in tiles */
     const tt_gemm_output *output;
     tt_gemm_target pending; /* n_rows 0, 0: nothing waits */
 } tt_gemm_thread;

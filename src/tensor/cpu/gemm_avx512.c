@@ -54,7 +54,7 @@ INLINE void multiply(__m512 sums[ROWS][2], const char *a, int64_t a_row_bytes,
     }
 }
 
-/* Where the sums of a row lie in what blocks of one long sum carry on: [tile][panel][row][16]. */
+/* Where the sums of a row lie, those that wait and those that a later block carries on: [tile][panel][row][16]. */
 static int64_t carry_place(int row, int panel) {
     return ((int64_t)(row / TT_GEMM_TILE * 2 + panel) * TT_GEMM_TILE + row % TT_GEMM_TILE) * VL;
 }
@@ -71,8 +71,7 @@ INLINE void end_sums(__m512 sums[ROWS][2], tt_gemm_thread *t, float *carry, int 
 #pragma GCC unroll 8
     for (int row = 0; row < ROWS; row++)
         for (int panel = 0; panel < 2; panel++)
-            _mm512_store_ps(carry ? carry + carry_place(first_row + row, panel)
-                                  : t->sums[first_row + row] + (ptrdiff_t)panel * VL,
+            _mm512_store_ps((carry ? carry : t->sums[0][0]) + carry_place(first_row + row, panel),
                             sums[row][panel]);
 }
 
@@ -100,7 +99,7 @@ static void block(tt_gemm_thread *t, const tt_gemm_block *b) {
             eight_rows(t, b, row, true);
         else
             eight_rows(t, b, row, false);
-        for (int i = row; i < row + ROWS && !b->carry_out; i++) gemm_finish_row(t, i);
+        if (!b->carry_out) gemm_finish_rows(t, row, row + ROWS);
     }
 }
 

@@ -52,6 +52,13 @@ INLINE vf gemm_activated(tt_activation act, vf v) {
     return v;
 }
 
+/* Some rows of a block, one below the other in both the sums and the output: what their first element is. */
+typedef struct gemm_rows {
+    const float *low, *high; /* of a row's sums */
+    int64_t row, column, n;  /* in the output; columns that there are: 1 .. 32 */
+    int count;
+} gemm_rows;
+
 /* Up to 16 sums of a row, as they are kept, in f32. */
 INLINE vf gemm_sums_of(const tt_gemm_output *o, const float *sums, int64_t row, int64_t column,
                        int64_t n) {
@@ -66,59 +73,105 @@ INLINE vf gemm_sums_of(const tt_gemm_output *o, const float *sums, int64_t row, 
 #endif
 }
 
-INLINE vf gemm_output_of(const tt_gemm_output *o, vf sum, int64_t at, int64_t column, int64_t n) {
+INLINE vf gemm_output_of(const tt_gemm_output *o, tt_activation act, vf sum, int64_t at,
+                         int64_t column, int64_t n) {
     if (o->bias) sum += vf_load_any(o->bias, false, column, n);
-    if (o->act != TT_ACT_NONE) sum = gemm_activated(o->act, sum);
+    sum = gemm_activated(act, sum);
     if (o->mul) sum *= vf_load_any(o->mul, true, at, n);
     if (o->add) sum += vf_load_any(o->add, true, at, n);
     return sum;
 }
 
-/* The n < 32 columns that there are. */
-INLINE void gemm_finish_part(const tt_gemm_output *o, const float *sums, int64_t row,
-                             int64_t column, int64_t n) {
-    int64_t at = row * o->pitch + column;
-    vf low = gemm_sums_of(o, sums, row, column, n);
-    vf_store_any(o->y, true, at, n, gemm_output_of(o, low, at, column, n));
-    if (n <= VL) return;
-    vf high = gemm_sums_of(o, sums + VL, row, column + VL, n - VL);
-    high = gemm_output_of(o, high, at + VL, column + VL, n - VL);
-    vf_store_any(o->y, true, at + VL, n - VL, high);
+/* Where columns are missing. */
+INLINE void gemm_finish_parts(const tt_gemm_output *o, tt_activation act, gemm_rows r) {
+    for (; r.count > 0; r.count--, r.row++, r.low += VL, r.high += VL) {
+        int64_t at = r.row * o->pitch + r.column, n = r.n - VL;
+        vf low = gemm_sums_of(o, r.low, r.row, r.column, r.n);
+        vf_store_any(o->y, true, at, r.n, gemm_output_of(o, act, low, at, r.column, r.n));
+        if (n <= 0) continue;
+        vf high = gemm_sums_of(o, r.high, r.row, r.column + VL, n);
+        high = gemm_output_of(o, act, high, at + VL, r.column + VL, n);
+        vf_store_any(o->y, true, at + VL, n, high);
+    }
+}
+
+/* Where none are: a line at once. The matrix unit's instructions share the core's window with these, so few they must be. */
+INLINE void gemm_finish_lines(const tt_gemm_output *o, tt_activation act, gemm_rows r) {
+    int64_t at = r.row * o->pitch + r.column;
+    for (; r.count > 0; r.count--, r.row++, r.low += VL, r.high += VL, at += o->pitch) {
+        vf low = gemm_sums_of(o, r.low, r.row, r.column, VL);
+        vf high = gemm_sums_of(o, r.high, r.row, r.column + VL, VL);
+        low = gemm_output_of(o, act, low, at, r.column, VL);
+        high = gemm_output_of(o, act, high, at + VL, r.column + VL, VL);
+        vf_store_two(o->y, true, at, low, high);
+    }
 }
 
 /* A panel of values and the panel of their gates: 16 columns of y. Scales and bias lie as the panels do. */
-INLINE void gemm_finish_gated(const tt_gemm_output *o, const float *sums, int64_t row,
-                              int64_t column) {
-    int64_t y_column = column / 2, n = o->columns - y_column;
-    vf value = gemm_sums_of(o, sums, row, column, VL);
-    vf gate = gemm_sums_of(o, sums + VL, row, column + VL, VL);
-    if (o->bias) {
-        value += vf_load_any(o->bias, false, column, VL);
-        gate += vf_load_any(o->bias, false, column + VL, VL);
+INLINE void gemm_finish_gated(const tt_gemm_output *o, tt_activation act, gemm_rows r) {
+    int64_t y_column = r.column / 2, n = o->columns - y_column;
+    for (; r.count > 0; r.count--, r.row++, r.low += VL, r.high += VL) {
+        vf value = gemm_sums_of(o, r.low, r.row, r.column, VL);
+        vf gate = gemm_sums_of(o, r.high, r.row, r.column + VL, VL);
+        if (o->bias) {
+            value += vf_load_any(o->bias, false, r.column, VL);
+            gate += vf_load_any(o->bias, false, r.column + VL, VL);
+        }
+        value *= gemm_activated(act, gate);
+        vf_store_any(o->y, true, r.row * o->pitch + y_column, n, value);
     }
-    vf_store_any(o->y, true, row * o->pitch + y_column, n, value * gemm_activated(o->act, gate));
 }
 
-/* Row `row` of the block that waits, if its tile has that row. */
-INLINE void gemm_finish_row(const tt_gemm_thread *t, int row) {
+INLINE void gemm_finish(const tt_gemm_output *o, tt_activation act, gemm_rows r) {
+    if (o->is_gated)
+        gemm_finish_gated(o, act, r);
+    else if (r.n < TT_GEMM_BLOCK)
+        gemm_finish_parts(o, act, r);
+    else
+        gemm_finish_lines(o, act, r);
+}
+
+/* Rows first .. end - 1 of the block that waits, all of one tile, those that there are. */
+INLINE void gemm_finish_tile(const tt_gemm_thread *t, int first, int end) {
     const tt_gemm_output *o = t->output;
-    int tile = row / TT_GEMM_TILE, inside = row % TT_GEMM_TILE;
-    if (inside >= t->pending.n_rows[tile]) return;
-    int64_t column = t->pending.column, n = o->columns - column;
-    int64_t out_row = t->pending.first_row[tile] + inside, at = out_row * o->pitch + column;
-    if (o->is_gated) {
-        gemm_finish_gated(o, t->sums[row], out_row, column);
-        return;
+    int tile = first / TT_GEMM_TILE, inside = first % TT_GEMM_TILE;
+    int count = end - first, there = t->pending.n_rows[tile] - inside;
+    gemm_rows r = {.low = t->sums[2 * tile][inside],
+                   .high = t->sums[2 * tile + 1][inside],
+                   .row = t->pending.first_row[tile] + inside,
+                   .column = t->pending.column,
+                   .n = o->columns - t->pending.column,
+                   .count = count < there ? count : there};
+    switch (o->act) {
+    case TT_ACT_SILU:
+        gemm_finish(o, TT_ACT_SILU, r);
+        break;
+    case TT_ACT_QUICK_GELU:
+        gemm_finish(o, TT_ACT_QUICK_GELU, r);
+        break;
+    case TT_ACT_GELU:
+        gemm_finish(o, TT_ACT_GELU, r);
+        break;
+    case TT_ACT_GELU_TANH:
+        gemm_finish(o, TT_ACT_GELU_TANH, r);
+        break;
+    case TT_ACT_RELU:
+        gemm_finish(o, TT_ACT_RELU, r);
+        break;
+    case TT_ACT_NONE:
+        gemm_finish(o, TT_ACT_NONE, r);
+        break;
     }
-    if (n < TT_GEMM_BLOCK) {
-        gemm_finish_part(o, t->sums[row], out_row, column, n);
-        return;
+}
+
+/* The same of both tiles. Out of line, so that the loops of the kernels keep their registers. */
+__attribute__((noinline)) static void gemm_finish_rows(const tt_gemm_thread *t, int first,
+                                                       int end) {
+    while (first < end) {
+        int tile_end = (first / TT_GEMM_TILE + 1) * TT_GEMM_TILE;
+        gemm_finish_tile(t, first, end < tile_end ? end : tile_end);
+        first = tile_end;
     }
-    vf low = gemm_sums_of(o, t->sums[row], out_row, column, VL);
-    vf high = gemm_sums_of(o, t->sums[row] + VL, out_row, column + VL, VL);
-    low = gemm_output_of(o, low, at, column, VL);
-    high = gemm_output_of(o, high, at + VL, column + VL, VL);
-    vf_store_two(o->y, true, at, low, high); /* a line at once */
 }
 
 #endif
