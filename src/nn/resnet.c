@@ -27,46 +27,52 @@ void tt_resnet_release(tt_resnet *r, tt_ops *ops) {
     *r = (tt_resnet){0};
 }
 
-/* *y += conv(silu(norm(x + time))), or = where `add` is false; takes and gives back its scratch. */
-static tt_status norm_conv(tt_ops *ops, const tt_weight *norm, const tt_weight *conv,
-                           const tt_tensor *x, const tt_group_norm *args, const tt_tensor *add,
-                           tt_tensor *y, tt_err *err) {
-    tt_tensor normed;
-    TT_TRY(tt_scratch_new(ops, x->n, x->h, x->w, x->c, &normed, err));
-    TT_TRY(tt_op_group_norm(ops, norm, args, x, &normed, err));
-    TT_TRY(tt_op_conv(ops, conv, &normed, &(tt_epilogue){.add = add}, y, err));
-    tt_scratch_free(ops, &normed);
-    return TT_OK;
+static tt_status normed_of(tt_ops *ops, const tt_weight *norm, const tt_group_norm *args,
+                           const tt_tensor *x, tt_tensor *normed, tt_err *err) {
+    TT_TRY(tt_scratch_new(ops, x->n, x->h, x->w, x->c, normed, err));
+    return tt_op_group_norm(ops, norm, args, x, normed, err);
 }
 
-/* *y = residual + the block's branch of x; residual may be y. */
-static tt_status run_branch(const tt_resnet *r, tt_ops *ops, const tt_tensor *x,
-                            const tt_tensor *time, int64_t time_offset, const tt_tensor *residual,
-                            tt_tensor *y, tt_err *err) {
+/* *y = residual + the block's branch of x; residual may be y. Where x is `spent`, it goes when it was read for the last time: at
+ * the end of a decoder, where it is the largest tensor of all. */
+static tt_status run_branch(const tt_resnet *r, tt_ops *ops, const tt_tensor *x, tt_tensor *spent,
+                            const tt_group_norm *second, const tt_tensor *residual, tt_tensor *y,
+                            tt_err *err) {
     const tt_group_norm first = {.groups = r->groups, .eps = r->eps, .silu = true};
-    const tt_group_norm second = {
-        .groups = r->groups, .eps = r->eps, .silu = true, .add = time, .add_offset = time_offset};
-    tt_tensor hidden;
+    tt_tensor hidden, normed;
+    TT_TRY(normed_of(ops, r->norm1, &first, x, &normed, err));
+    if (spent) tt_scratch_free(ops, spent);
     TT_TRY(tt_scratch_new(ops, x->n, x->h, x->w, r->c_out, &hidden, err));
-    TT_TRY(norm_conv(ops, r->norm1, r->conv1, x, &first, NULL, &hidden, err));
-    TT_TRY(norm_conv(ops, r->norm2, r->conv2, &hidden, &second, residual, y, err));
+    TT_TRY(tt_op_conv(ops, r->conv1, &normed, NULL, &hidden, err));
+    tt_scratch_free(ops, &normed);
+    TT_TRY(normed_of(ops, r->norm2, second, &hidden, &normed, err));
+    TT_TRY(tt_op_conv(ops, r->conv2, &normed, &(tt_epilogue){.add = residual}, y, err));
+    tt_scratch_free(ops, &normed);
     tt_scratch_free(ops, &hidden);
     return TT_OK;
 }
 
+static tt_group_norm second_norm(const tt_resnet *r, const tt_tensor *time, int64_t time_offset) {
+    return (tt_group_norm){
+        .groups = r->groups, .eps = r->eps, .silu = true, .add = time, .add_offset = time_offset};
+}
+
 tt_status tt_resnet_run(const tt_resnet *r, tt_ops *ops, const tt_tensor *x, const tt_tensor *time,
                         int64_t time_offset, tt_tensor *y, tt_err *err) {
+    const tt_group_norm second = second_norm(r, time, time_offset);
     TT_TRY(tt_scratch_new(ops, x->n, x->h, x->w, r->c_out, y, err));
-    if (!r->shortcut) return run_branch(r, ops, x, time, time_offset, x, y, err);
+    if (!r->shortcut) return run_branch(r, ops, x, NULL, &second, x, y, err);
     TT_TRY(tt_op_conv(ops, r->shortcut, x, NULL, y, err));
-    return run_branch(r, ops, x, time, time_offset, y, y, err);
+    return run_branch(r, ops, x, NULL, &second, y, y, err);
 }
 
 tt_status tt_resnet_replace(const tt_resnet *r, tt_ops *ops, tt_tensor *x, tt_err *err) {
-    if (!r->shortcut) return run_branch(r, ops, x, NULL, 0, x, x, err);
+    const tt_group_norm second = second_norm(r, NULL, 0);
+    if (!r->shortcut) return run_branch(r, ops, x, NULL, &second, x, x, err);
     tt_tensor y;
-    TT_TRY(tt_resnet_run(r, ops, x, NULL, 0, &y, err));
-    tt_scratch_free(ops, x);
+    TT_TRY(tt_scratch_new(ops, x->n, x->h, x->w, r->c_out, &y, err));
+    TT_TRY(tt_op_conv(ops, r->shortcut, x, NULL, &y, err));
+    TT_TRY(run_branch(r, ops, x, x, &second, &y, &y, err));
     *x = y;
     return TT_OK;
 }

@@ -11,7 +11,11 @@
  * a group of panels, then the next part; the sums are kept in f32 meanwhile, so the result is the same.
  *
  * Packing costs one copy of the inputs, and pays: a tile is 16 lines in a row instead of 16 places far apart, often in the same
- * cache set; odd channels and borders need no special case. A convolution is never unfolded: its taps read the same lines. */
+ * cache set; odd channels and borders need no special case. A convolution is never unfolded: its taps read the same lines.
+ *
+ * The four convolutions that double a picture (tensor/upsample_conv.c) share a strip's packed inputs, one after the other, each
+ * with weights, a window and places in the output of its own. A gated unit (tensor/gated.c) is an ordinary product until its
+ * sums become outputs. */
 #include "tensor/cpu/gemm.h"
 
 #include <omp.h>

@@ -181,7 +181,7 @@ static tt_status fit_layout(tt_ops *ops, const tt_dnn_primitive *p, tt_weight *w
 static tt_status run(tt_ops *ops, const tt_dnn_spec *spec, const tt_weight *w, const tt_tensor *x,
                      const tt_epilogue *e, tt_tensor *y, tt_err *err) {
     tt_cpu_state *state = tt__cpu_state(ops);
-    tt_dnn_primitive *primitive;
+    tt_dnn_primitive *primitive = NULL;
     void *scratch = NULL;
     TT_TRY(primitive_for(state, spec, &primitive, err));
     TT_TRY(fit_layout(ops, primitive, (tt_weight *)(uintptr_t)w, err));
