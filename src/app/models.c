@@ -41,7 +41,7 @@ static bool replace(tt_err *err, const char *word, const char *by) {
 
 void tt_app_found_name(const tt_app_found *found, tt_err *err) {
     const char *slash = strrchr(found->path, '/');
-    if (!found->reference[0] || replace(err, found->path, found->name)) return;
+    if (!err || !found->reference[0] || replace(err, found->path, found->name)) return;
     replace(err, slash ? slash + 1 : found->path, found->name);
 }
 

@@ -48,6 +48,9 @@ typedef struct tt_app_models {
     /* TT_E_NOT_FOUND, TT_E_INVALID... with one sentence, without a path unless the ask is trusted. */
     tt_status (*find)(void *context, const tt_app_ask *ask, tt_app_found *out, tt_err *err);
     void (*release)(void *context, tt_app_found *found); /* NULL: nothing is held */
+    /* Reads all of a file that could not be made sense of. True: its bytes were not what they should be; it is gone from where
+     * it was, and may be found again. NULL: nobody can tell. */
+    bool (*is_spoilt)(void *context, const tt_app_found *found);
     /* The names of what is here of a kind. NULL: nothing. */
     tt_status (*list)(void *context, tt_model_kind kind, tt_app_name_fn each, void *each_context,
                       tt_err *err);

@@ -165,6 +165,13 @@ static void release(void *context, tt_app_found *found) {
         tt_store_release(store, &model);
 }
 
+static bool is_spoilt(void *context, const tt_app_found *found) {
+    const tt_app_stock *s = context;
+    tt_store *store = NULL;
+    return found->lease && s->store(s->store_context, &store, NULL) == TT_OK &&
+           tt_store_is_spoilt(store, found->digest);
+}
+
 /* ---- lists and pictures ------------------------------------------------------------------------------------------ */
 
 typedef struct unlisted { /* names of folders that the preset does not have as well */
@@ -211,6 +218,7 @@ tt_app_models tt_app_models_of_stock(const tt_app_stock *stock) {
     return (tt_app_models){.context = (void *)(uintptr_t)stock,
                            .find = find,
                            .release = release,
+                           .is_spoilt = is_spoilt,
                            .list = list,
                            .fetch = stock->services ? fetch_picture : NULL};
 }

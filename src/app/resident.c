@@ -118,24 +118,44 @@ void tt_app_resident_close(tt_app_resident *r) {
     let_go(r->models, &r->model, &r->vae, &r->refiner);
 }
 
+/* Finds, closes what is open, and opens. */
+static tt_status exchange(tt_app_resident *r, const tt_app_wish *wish, opening *o, tt_err *err) {
+    tt_status status = find_all(o, wish, err);
+    if (status != TT_OK && o->lacks_room && r->engine) { /* a store that holds one model only */
+        tt_app_resident_close(r);
+        status = find_all(o, wish, err);
+    }
+    if (status != TT_OK) return status;
+    tt_app_resident_close(r);
+    r->model = o->model;
+    r->vae = o->vae;
+    r->refiner = o->refiner;
+    remember(r, wish);
+    status = open_engine(r, err);
+    if (status != TT_OK) r->engine = NULL;
+    return status;
+}
+
+/* A disk that lost what it had promised to keep. Reading it all takes seconds, so a model that is no good by itself is
+ * doubted once. */
+static bool is_spoilt(tt_app_resident *r) {
+    const tt_app_found *const found[TT_APP_PARTS] = {&r->model, &r->vae, &r->refiner};
+    bool is_any = false;
+    if (!r->models->is_spoilt || strcmp(r->doubted, r->model.digest) == 0) return false;
+    memcpy(r->doubted, r->model.digest, sizeof r->doubted);
+    for (int i = 0; i < TT_APP_PARTS; i++)
+        if (found[i]->digest[0] && r->models->is_spoilt(r->models->context, found[i]))
+            is_any = true;
+    return is_any;
+}
+
 tt_status tt_app_resident_open(tt_app_resident *r, const tt_app_wish *wish,
                                tt_app_fetching_fn fetching, void *fetching_context, tt_err *err) {
     if (tt_app_resident_is(r, wish)) return TT_OK;
     opening o = {.models = r->models, .fetching = fetching, .fetching_context = fetching_context};
-    tt_status status = find_all(&o, wish, err);
-    if (status != TT_OK && o.lacks_room && r->engine) { /* a store that holds one model only */
-        tt_app_resident_close(r);
-        status = find_all(&o, wish, err);
-    }
-    if (status != TT_OK) return status;
-    tt_app_resident_close(r);
-    r->model = o.model;
-    r->vae = o.vae;
-    r->refiner = o.refiner;
-    remember(r, wish);
-    status = open_engine(r, err);
+    tt_status status = exchange(r, wish, &o, err);
+    if (status == TT_E_FORMAT && is_spoilt(r)) status = exchange(r, wish, &o, err);
     if (status == TT_OK) return TT_OK;
-    r->engine = NULL;
     tt_app_found_name(&r->model, err);
     tt_app_found_name(&r->vae, err);
     tt_app_found_name(&r->refiner, err);

@@ -1,6 +1,7 @@
 /* The one model that is open. Another one takes its place: its files are found first, so that a model that cannot be had costs
  * nothing; then the old one is closed, for two seldom fit into memory; then the new one is opened. Where there is no room for
- * both on disk the old one is closed first, and may go.
+ * both on disk the old one is closed first, and may go. A file of the store that the engine cannot read is compared with its
+ * digest; one that is spoilt is found, that is fetched, again.
  *
  * One thread at a time. */
 #ifndef TT_APP_RESIDENT_H
@@ -26,6 +27,7 @@ typedef struct tt_app_resident {
     tt_engine *engine;           /* owned; NULL: none is open */
     tt_app_found model, vae, refiner;
     char wished[TT_APP_PARTS][TT_MODEL_PATH_BYTES]; /* of what is open */
+    char doubted[TT_DIGEST_HEX + 1];                /* the last model whose bytes were read again */
 } tt_app_resident;
 
 bool tt_app_resident_is(const tt_app_resident *r, const tt_app_wish *wish);

@@ -81,6 +81,8 @@ tt_status tt_store_fetch(tt_store *s, const char *reference, const tt_store_fetc
                          tt_store_model *out, tt_fetch_error *error);
 /* Whether it is here at this moment. Nothing is fetched, leased or counted. */
 bool tt_store_has(tt_store *s, const char *reference, tt_model_kind kind);
+/* Reads all that is here under this digest and compares. True: it was something else, and is gone. */
+bool tt_store_is_spoilt(tt_store *s, const char *digest);
 void tt_store_release(tt_store *s, tt_store_model *model); /* all zero is fine */
 
 /* What happened so far, for metrics. A consistent copy. */

@@ -116,3 +116,16 @@ bool tt_store_has(tt_store *s, const char *reference, tt_model_kind kind) {
     tt__beats_unlease(&s->beats, lease);
     return is_here;
 }
+
+bool tt_store_is_spoilt(tt_store *s, const char *digest) {
+    tt_reference r = {.type = TT_REF_DIGEST};
+    tt_library_verified found;
+    if (!tt_digest_parse(digest, strlen(digest), r.digest)) return false;
+    snprintf(r.identity, sizeof r.identity, "sha256:%s", r.digest);
+    if (tt_library_verify(s->library, &r, NULL, NULL, &found, NULL) != TT_OK || !found.n_bad)
+        return false;
+    tt_log_write(s->options.log, TT_LOG_WARN, NULL,
+                 "The bytes of a model had changed on disk and were taken away. sha256=%s",
+                 r.digest);
+    return true;
+}

@@ -18,7 +18,8 @@
 typedef struct lender {
     int n_lent, n_returned;
     int n_open_when_asked;
-    bool fails, has_room_for_one;
+    bool fails, has_room_for_one, is_spoilt;
+    int n_doubted;
 } lender;
 
 static tt_status lend(void *context, const tt_app_ask *ask, tt_app_found *out, tt_err *err) {
@@ -33,6 +34,7 @@ static tt_status lend(void *context, const tt_app_ask *ask, tt_app_found *out, t
     snprintf(out->path, sizeof out->path, "/store/%s", ask->text + strlen("civitai:"));
     snprintf(out->name, sizeof out->name, "Boats %s", ask->text + strlen("civitai:"));
     snprintf(out->reference, sizeof out->reference, "%s", ask->text);
+    memset(out->digest, 'a', TT_DIGEST_HEX);
     l->n_lent++;
     return TT_OK;
 }
@@ -43,6 +45,17 @@ static void take_back(void *context, tt_app_found *found) {
     l->n_returned++;
 }
 
+/* Once: then it is as it should be. */
+static bool spoil(void *context, const tt_app_found *found) {
+    lender *l = context;
+    assert_int_equal(strlen(found->digest), TT_DIGEST_HEX);
+    l->n_doubted++;
+    if (!l->is_spoilt) return false;
+    l->is_spoilt = false;
+    fake_engine_to_open.open_failure[0] = '\0';
+    return true;
+}
+
 typedef struct stage {
     lender lender;
     tt_app_models models;
@@ -51,7 +64,8 @@ typedef struct stage {
 
 static void begin(stage *s) {
     *s = (stage){.lender = {.n_lent = 0}};
-    s->models = (tt_app_models){.context = &s->lender, .find = lend, .release = take_back};
+    s->models = (tt_app_models){
+        .context = &s->lender, .find = lend, .release = take_back, .is_spoilt = spoil};
     s->resident.models = &s->models;
     memset(&fake_engine_life, 0, sizeof fake_engine_life);
     fake_engine_to_open = (tt_engine){.info = FAKE_INFO};
@@ -152,6 +166,31 @@ static void what_does_not_open_is_called_by_its_name(void **state) {
     end(&s);
 }
 
+static void what_was_spoilt_on_disk_is_found_again(void **state) {
+    (void)state;
+    stage s;
+    begin(&s);
+    s.lender.is_spoilt = true;
+    snprintf(fake_engine_to_open.open_failure, sizeof fake_engine_to_open.open_failure, "%s",
+             "/store/2: no model");
+    assert_int_equal(open_model(&s, "civitai:2", NULL), TT_OK);
+    assert_int_equal(s.lender.n_doubted, 1);
+    assert_int_equal(s.lender.n_lent, 2);
+    end(&s);
+}
+
+static void what_is_no_good_by_itself_is_doubted_once(void **state) {
+    (void)state;
+    stage s;
+    begin(&s);
+    snprintf(fake_engine_to_open.open_failure, sizeof fake_engine_to_open.open_failure, "%s",
+             "/store/2: no model");
+    for (int i = 0; i < 3; i++) assert_int_equal(open_model(&s, "civitai:2", NULL), TT_E_FORMAT);
+    assert_int_equal(s.lender.n_doubted, 1);
+    fake_engine_to_open.open_failure[0] = '\0';
+    end(&s);
+}
+
 static void files_of_this_machine_are_the_engines_to_judge(void **state) {
     (void)state;
     stage s;
@@ -205,6 +244,8 @@ int main(void) {
         cmocka_unit_test(what_cannot_be_found_costs_nothing),
         cmocka_unit_test(where_only_one_has_room_the_old_one_goes_first),
         cmocka_unit_test(what_does_not_open_is_called_by_its_name),
+        cmocka_unit_test(what_was_spoilt_on_disk_is_found_again),
+        cmocka_unit_test(what_is_no_good_by_itself_is_doubted_once),
         cmocka_unit_test(files_of_this_machine_are_the_engines_to_judge),
         cmocka_unit_test(nobody_named_a_model),
         cmocka_unit_test(a_flag_beats_the_preset_which_beats_the_rest),

@@ -382,6 +382,27 @@ static void the_least_used_makes_room(void **state) {
     end(c);
 }
 
+static void what_the_disk_spoilt_is_taken_away_and_fetched_again(void **state) {
+    (void)state;
+    st_case *c = begin();
+    struct stat st;
+    char path[4096];
+    expect_fetched(c, c->pinned, false);
+    assert_false(tt_store_is_spoilt(c->s, c->digest));
+    lb_blob_path(c->lb, c->digest, path);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(chmod(path, 0644), 0);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && pwrite(fd, "?", 1, st.st_size / 2) == 1);
+    const struct timespec times[2] = {st.st_atim, st.st_mtim}; /* nothing tells but the bytes */
+    assert_int_equal(futimens(fd, times), 0);
+    close(fd);
+    assert_true(tt_store_is_spoilt(c->s, c->digest));
+    assert_false(tt_store_is_spoilt(c->s, c->digest));
+    expect_fetched(c, c->pinned, false);
+    end(c);
+}
+
 /* A lease is kept for a while after its last use, so that the next finds it. Who needs the room does not wait for that. */
 static void what_nobody_uses_any_more_makes_room_at_once(void **state) {
     (void)state;
@@ -778,6 +799,7 @@ int main(void) {
         cmocka_unit_test(a_root_that_cannot_be_written_says_so),
         cmocka_unit_test(more_than_may_be_kept_is_refused_before_the_first_byte),
         cmocka_unit_test(the_least_used_makes_room),
+        cmocka_unit_test(what_the_disk_spoilt_is_taken_away_and_fetched_again),
         cmocka_unit_test(what_nobody_uses_any_more_makes_room_at_once),
         cmocka_unit_test(callers_at_once_share_one_download),
         cmocka_unit_test(one_who_cancels_does_not_stop_the_others),
