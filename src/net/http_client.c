@@ -34,23 +34,28 @@ enum {
     KEEPALIVE_IDLE_S =
         30, /* a peer that vanished during a long poll is noticed in about a minute */
     KEEPALIVE_INTERVAL_S = 10,
-    LATE_DIVISOR = 4, /* of the time for a stall: more than a busy machine's delays */
 };
 
 /* ---- what the peer sends ----------------------------------------------------------------------------------------- */
 
+/* A clock that stands still while a callback keeps its bytes waiting: silence of that time is nobody's but ours, on any of the
+ * loop's transfers. */
+static int64_t network_ms(const tt__http *http) {
+    return tt_clock_ms() - http->held_ms;
+}
+
 static void note_heard(tt_http_transfer *t) {
     t->was_heard = true;
-    t->was_late = false;
-    if (t->stall_timer) t->heard_ms = tt_clock_ms();
+    if (t->stall_timer) t->heard_ms = network_ms(t->http);
 }
 
 static size_t stream(tt_http_transfer *t, const char *bytes, size_t n) {
     t->is_too_large = t->max_response_bytes && n > t->max_response_bytes - t->streamed_bytes;
     if (t->is_too_large) return 0;
     t->streamed_bytes += n;
+    int64_t begun_ms = tt_clock_ms();
     t->was_ended = !t->on_bytes(t->context, bytes, n);
-    note_heard(t); /* it may have waited for the disk: that was not the peer's silence */
+    t->http->held_ms += tt_clock_ms() - begun_ms;
     return t->was_ended ? 0 : n;
 }
 
@@ -94,7 +99,9 @@ static void end_head(tt_http_transfer *t) {
     t->is_head_over = !t->is_interim;
     if (t->is_interim || !t->on_head) return;
     tt__http_describe(t, &head);
+    int64_t begun_ms = tt_clock_ms();
     t->was_ended = !t->on_head(t->context, &head);
+    t->http->held_ms += tt_clock_ms() - begun_ms;
 }
 
 /* What comes when the head is over are a chunked body's trailers: counted, and of no meaning. */
@@ -235,19 +242,11 @@ static tt_status set_limits(tt_http_transfer *t, const tt_http_request *request,
     return TT_OK;
 }
 
-/* The timer is not moved with every byte: it looks when the last one came and sleeps for the rest. One that comes late says that
- * this thread was held up, by a callback that waited for a disk: then bytes may lie in the socket, and the peer gets the
- * time once more. */
+/* The timer is not moved with every byte: it looks when the last one came and sleeps for the rest. */
 static void on_stall_time(void *context) {
     tt_http_transfer *t = context;
     int64_t limit_ms = t->was_heard ? t->stall_ms : 2 * t->stall_ms;
-    int64_t left_ms = t->heard_ms + limit_ms - tt_clock_ms();
-    bool is_late = -left_ms > t->stall_ms / LATE_DIVISOR && !t->was_late;
-    if (is_late) {
-        t->was_late = true;
-        t->heard_ms = tt_clock_ms();
-        left_ms = limit_ms;
-    }
+    int64_t left_ms = t->heard_ms + limit_ms - network_ms(t->http);
     if (left_ms > 0) {
         tt__loop_timer_move(t->http->loop, t->stall_timer, left_ms);
         return;
@@ -260,7 +259,7 @@ static void on_stall_time(void *context) {
 static tt_status set_stall(tt_http_transfer *t, int64_t stall_ms, tt_err *err) {
     if (stall_ms <= 0) return TT_OK;
     t->stall_ms = stall_ms;
-    t->heard_ms = tt_clock_ms();
+    t->heard_ms = network_ms(t->http);
     TT_TRY(tt__loop_timer_keep(t->http->loop, on_stall_time, t, &t->stall_timer, err));
     tt__loop_timer_move(t->http->loop, t->stall_timer, 2 * stall_ms);
     return TT_OK;

@@ -44,10 +44,10 @@ struct tt_http_transfer {
     bool (*on_head)(void *context, const tt_http_response *head);
     bool (*on_bytes)(void *context, const void *bytes, size_t size);
     size_t streamed_bytes;
-    tt_timer *stall_timer;      /* NULL: no limit */
-    int64_t stall_ms, heard_ms; /* the limit; when the last byte came, or the request left */
-    bool was_heard;             /* a byte came */
-    bool was_late;              /* since then this thread was held up once */
+    tt_timer *stall_timer; /* NULL: no limit */
+    int64_t stall_ms;      /* the limit */
+    int64_t heard_ms;      /* when the last byte came, or the request left; by network_ms */
+    bool was_heard;        /* a byte came */
     int64_t timeout_ms, connect_timeout_ms;
     size_t max_response_bytes;
     int watched[TT__HTTP_WATCHED]; /* its sockets on the loop; 0: none in this place */
@@ -71,6 +71,7 @@ struct tt__http {
     tt__http_pool *pools[TT__HTTP_POOLS];
     tt_http_transfer *idle;
     int n_idle;
+    int64_t held_ms; /* the time that callbacks have taken for heads and bytes, in all */
 };
 
 tt_status tt__http_pool_new(tt_loop *loop, tt__http_pool **out, tt_err *err);

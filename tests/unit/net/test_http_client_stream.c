@@ -324,6 +324,40 @@ static void slow_is_not_stalled(void **state) {
     assert_int_equal(seen.n_bytes, 20);
 }
 
+static atomic_bool is_hold_over;
+
+static void serve_a_rest_after_the_hold(raw_server *s, int fd) {
+    enum { PATIENCE = 30 * 1000 };
+    raw_read_request(s, fd);
+    raw_puts(fd, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+    for (int i = 0; !atomic_load(&is_hold_over) && i < PATIENCE; i++) usleep(1000);
+    raw_puts(fd, "cd");
+}
+
+/* The first of the two that hears something keeps the loop waiting for longer than a stall may last. */
+static bool hold_once(void *context, const void *bytes, size_t size) {
+    enum { HOLD_MS = 1200 };
+    (void)context, (void)bytes, (void)size;
+    if (!atomic_load(&is_hold_over)) usleep(HOLD_MS * 1000);
+    atomic_store(&is_hold_over, true);
+    return true;
+}
+
+static void time_that_a_callback_takes_is_nobodys_stall(void **state) {
+    (void)state;
+    result ends[2] = {{.n_calls = 0}, {.n_calls = 0}};
+    server = raw_server_start(serve_a_rest_after_the_hold);
+    tt_http_request request = get("/");
+    request.on_bytes = hold_once;
+    request.stall_timeout_ms = 500;
+    n_awaited = 2;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(tt_http_send(loop, &request, note, &ends[i], NULL, NULL), TT_OK);
+    run();
+    for (int i = 0; i < 2; i++)
+        if (ends[i].failure != TT_OK) fail_msg("%s", ends[i].message);
+}
+
 /* ---- who may be asked -------------------------------------------------------------------------------------------- */
 
 static void plain_http_is_refused_to_https_only(void **state) {
@@ -530,6 +564,7 @@ int main(void) {
         TEST(odd_lines_are_as_if_absent),
         TEST(a_stall_ends_the_transfer_and_silence_after_twice_the_time),
         TEST(slow_is_not_stalled),
+        TEST(time_that_a_callback_takes_is_nobodys_stall),
         TEST(plain_http_is_refused_to_https_only),
         TEST(a_proxy_is_asked_unless_it_is_refused),
         TEST(a_certificate_is_trusted_when_its_file_is_given),
