@@ -32,7 +32,9 @@ struct tt_weight {
      * folded: for rows and columns 0 and 1 of the four outputs that a position becomes, [2 * row + column], 2x2 each. A gated
      * unit as two products: values, gates. */
     struct tt_weight *parts[TT__PARTS];
-    int64_t n_gated; /* a gated unit as one product: columns of its result; else 0 */
+    /* A gated unit as one product: columns of its result; else 0. Known when it is packed: the plain matrix has so many rows of
+     * values, then as many of gates, n_out counts rows that fill up the last turn too. */
+    int64_t n_gated;
 };
 
 /* Every function may assume what ops.c has checked: shapes agree, dtypes are the engine's, no
@@ -67,7 +69,7 @@ typedef struct tt_backend {
                         tt_tensor *y, tt_err *);
     tt_status (*conv)(tt_ops *, const tt_weight *, const tt_tensor *x, const tt_epilogue *,
                       tt_tensor *y, tt_err *);
-    /* How a gated unit as one product wants its rows: so many of values, as many of gates, in turn. 0 (or NULL): two products. */
+    /* How a gated unit as one product is packed: so many rows of values, as many of gates, in turn. 0 (or NULL): two products. */
     int64_t (*gated_rows)(tt_ops *, bool is_int8);
     tt_status (*gated)(tt_ops *, const tt_weight *, tt_activation, const tt_tensor *x, tt_tensor *y,
                        tt_err *);
@@ -124,9 +126,14 @@ static inline bool tt__conv_is_product(const tt_conv_shape *s) {
            s->pad_bottom == 0 && s->pad_right == 0;
 }
 
-/* A linear layer, from the back-end's type, or from f32 to int8. */
-tt_status tt__weight_linear(tt_ops *ops, const void *w, const float *bias, int64_t n_out,
-                            int64_t n_in, bool is_int8, tt_weight **out, tt_err *err);
+/* A linear layer, from the back-end's type, or from f32 to int8. n_gated: as in tt_weight. */
+typedef struct tt__linear {
+    const void *w;
+    const float *bias; /* [n_out] */
+    int64_t n_out, n_in, n_gated;
+    bool is_int8;
+} tt__linear;
+tt_status tt__weight_linear(tt_ops *ops, const tt__linear *l, tt_weight **out, tt_err *err);
 /* A convolution of any small kernel, from the back-end's type, or from f32 to int8. */
 tt_status tt__weight_conv(tt_ops *ops, const void *w, const float *bias, const tt_conv_shape *shape,
                           bool is_int8, tt_weight **out, tt_err *err);

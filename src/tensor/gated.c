@@ -3,8 +3,6 @@
  * Where the back-end can, a unit is one product: its weights take turns, a few rows of values and the rows of their gates, so that
  * both sums of an output are ready in the same moment. Inputs are read once, and the gates never exist in memory. Rows that fill up
  * the last turn are zero. */
-#include <string.h>
-
 #include "base/alloc.h"
 #include "tensor/backend.h"
 
@@ -17,11 +15,12 @@ typedef struct unit {
 } unit;
 
 static tt_status by_two(tt_ops *ops, const unit *u, tt_weight *w, tt_err *err) {
-    const char *gates = u->w + (size_t)u->n_out * u->row_bytes;
-    const float *gate_bias = u->bias ? u->bias + u->n_out : NULL;
-    TT_TRY(tt__weight_linear(ops, u->w, u->bias, u->n_out, u->n_in, u->is_int8, &w->parts[0], err));
-    return tt__weight_linear(ops, gates, gate_bias, u->n_out, u->n_in, u->is_int8, &w->parts[1],
-                             err);
+    tt__linear l = {.w = u->w, .bias = u->bias, .n_out = u->n_out, .n_in = u->n_in};
+    l.is_int8 = u->is_int8;
+    TT_TRY(tt__weight_linear(ops, &l, &w->parts[0], err));
+    l.w = u->w + (size_t)u->n_out * u->row_bytes;
+    if (u->bias) l.bias = u->bias + u->n_out;
+    return tt__weight_linear(ops, &l, &w->parts[1], err);
 }
 
 static tt_status make_by_two(tt_ops *ops, const unit *u, tt_weight **out, tt_err *err) {
@@ -36,34 +35,28 @@ static tt_status make_by_two(tt_ops *ops, const unit *u, tt_weight **out, tt_err
     return status;
 }
 
-/* Both are zero where nothing is copied to: [2][turns * rows]. */
-static void take_turns(const unit *u, int64_t rows, char *w, float *bias) {
-    for (int64_t i = 0; i < u->n_out; i += rows) {
-        int64_t n = u->n_out - i < rows ? u->n_out - i : rows;
-        for (int64_t gate = 0; gate < 2; gate++) {
-            int64_t from = gate * u->n_out + i, to = 2 * i + gate * rows;
-            memcpy(w + (size_t)to * u->row_bytes, u->w + (size_t)from * u->row_bytes,
-                   (size_t)n * u->row_bytes);
-            if (u->bias) memcpy(bias + to, u->bias + from, (size_t)n * sizeof *bias);
-        }
+/* Zero where nothing is copied to. */
+static void bias_in_turns(const unit *u, int64_t rows, float *bias) {
+    for (int64_t i = 0; i < u->n_out; i++) {
+        int64_t to = i / rows * 2 * rows + i % rows;
+        bias[to] = u->bias[i];
+        bias[to + rows] = u->bias[u->n_out + i];
     }
 }
 
 static tt_status make_as_one(tt_ops *ops, const unit *u, int64_t rows, tt_weight **out,
                              tt_err *err) {
     int64_t n = (u->n_out + rows - 1) / rows * rows * 2;
-    size_t bytes = 0;
-    if (!tt_mul_size((size_t)n, u->row_bytes, &bytes))
-        return tt_fail_nomem(err, "a weight", SIZE_MAX);
-    char *w = tt_alloc(bytes);
-    float *bias = tt_alloc((size_t)n * sizeof *bias);
-    tt_status status = w && bias ? TT_OK : tt_fail_nomem(err, "a weight", bytes);
-    if (status == TT_OK) {
-        take_turns(u, rows, w, bias);
-        status = tt__weight_linear(ops, w, u->bias ? bias : NULL, n, u->n_in, u->is_int8, out, err);
+    tt__linear l = {.w = u->w, .n_out = n, .n_in = u->n_in, .n_gated = u->n_out};
+    l.is_int8 = u->is_int8;
+    float *bias = NULL;
+    if (u->bias) {
+        bias = tt_alloc((size_t)n * sizeof *bias);
+        if (!bias) return tt_fail_nomem(err, "a bias", (size_t)n * sizeof *bias);
+        bias_in_turns(u, rows, bias);
+        l.bias = bias;
     }
-    if (status == TT_OK) (*out)->n_gated = u->n_out;
-    tt_free(w);
+    tt_status status = tt__weight_linear(ops, &l, out, err);
     tt_free(bias);
     return status;
 }

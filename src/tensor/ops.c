@@ -307,22 +307,22 @@ static tt_status pack_int8(tt_ops *ops, tt_weight *w, const float *plain, tt_err
     return ops->backend->pack_int8(ops, w, plain, err);
 }
 
-tt_status tt__weight_linear(tt_ops *ops, const void *w, const float *bias, int64_t n_out,
-                            int64_t n_in, bool is_int8, tt_weight **out, tt_err *err) {
-    TT_TRY(new_weight(ops, TT_WEIGHT_LINEAR, n_out, n_in, bias, out, err));
-    tt_status status =
-        is_int8 ? pack_int8(ops, *out, w, err) : ops->backend->pack_linear(ops, *out, w, err);
+tt_status tt__weight_linear(tt_ops *ops, const tt__linear *l, tt_weight **out, tt_err *err) {
+    TT_TRY(new_weight(ops, TT_WEIGHT_LINEAR, l->n_out, l->n_in, l->bias, out, err));
+    (*out)->n_gated = l->n_gated;
+    tt_status status = l->is_int8 ? pack_int8(ops, *out, l->w, err)
+                                  : ops->backend->pack_linear(ops, *out, l->w, err);
     return finish_weight(ops, status, out);
 }
 
 tt_status tt_weight_linear(tt_ops *ops, const void *w, const float *bias, int64_t n_out,
                            int64_t n_in, tt_weight **out, tt_err *err) {
-    return tt__weight_linear(ops, w, bias, n_out, n_in, false, out, err);
+    return tt__weight_linear(ops, &(tt__linear){w, bias, n_out, n_in, 0, false}, out, err);
 }
 
 tt_status tt_weight_linear_int8(tt_ops *ops, const float *w, const float *bias, int64_t n_out,
                                 int64_t n_in, tt_weight **out, tt_err *err) {
-    return tt__weight_linear(ops, w, bias, n_out, n_in, true, out, err);
+    return tt__weight_linear(ops, &(tt__linear){w, bias, n_out, n_in, 0, true}, out, err);
 }
 
 tt_status tt__weight_conv(tt_ops *ops, const void *w, const float *bias, const tt_conv_shape *shape,

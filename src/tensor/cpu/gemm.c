@@ -68,14 +68,14 @@ static void store_tile(plain_tile plain, char *to) {
             memcpy(to, &plain[column][2 * (size_t)pair], 2 * sizeof plain[0][0]);
 }
 
-/* Inputs first_in.. of columns first_out.. for one tap: plain[(column * n_in + input) * taps + tap]. */
-static void load_tile(const tt_weight *w, int taps, int tap, int64_t first_out, int64_t first_in,
+/* Inputs first_in.. of a panel's columns for one tap: plain[(column * n_in + input) * taps + tap]. */
+static void load_tile(const tt_weight *w, int taps, int tap, tt_gemm_rows rows, int64_t first_in,
                       const uint16_t *from, plain_tile plain) {
-    int64_t columns = at_most(w->n_out - first_out, TT_GEMM_TILE);
+    int64_t columns = rows.end - rows.first;
     int64_t inputs = at_most(w->n_in - first_in, TT_GEMM_DEPTH);
     if (columns < TT_GEMM_TILE || inputs < TT_GEMM_DEPTH) memset(plain, 0, sizeof(plain_tile));
     for (int64_t column = 0; column < columns; column++) {
-        const uint16_t *row = from + ((first_out + column) * w->n_in + first_in) * taps + tap;
+        const uint16_t *row = from + ((rows.first + column) * w->n_in + first_in) * taps + tap;
         if (taps == 1)
             memcpy(plain[column], row, (size_t)inputs * sizeof *row);
         else
@@ -101,7 +101,7 @@ static tt_status pack(tt_ops *ops, tt_weight *w, int taps, const void *from, tt_
     for (int64_t panel = 0; panel < panels; panel++)
         for (int64_t i = 0; i < w->n_in; i += TT_GEMM_DEPTH)
             for (int tap = 0; tap < taps; tap++, to += TT_GEMM_TILE_BYTES) {
-                load_tile(w, taps, tap, panel * TT_GEMM_TILE, i, from, plain);
+                load_tile(w, taps, tap, tt__gemm_rows_of_panel(w, panel), i, from, plain);
                 store_tile(plain, to);
             }
     return TT_OK;

@@ -106,6 +106,18 @@ extern const tt_gemm_kernels tt__int8_vnni;
 /* The best for these features; NULL when they have none: oneDNN then. */
 const tt_gemm_kernels *tt__gemm_kernels(const tt_cpu_features *features);
 
+/* The rows of a plain matrix that are a panel's columns: [first, end), up to 16. A gated unit's panels take turns, values, gates. */
+typedef struct tt_gemm_rows {
+    int64_t first, end;
+} tt_gemm_rows;
+
+static inline tt_gemm_rows tt__gemm_rows_of_panel(const tt_weight *w, int64_t panel) {
+    int64_t n = w->n_gated ? w->n_gated : w->n_out, begin = w->n_gated ? panel % 2 * n : 0;
+    int64_t first = (w->n_gated ? panel / 2 : panel) * TT_GEMM_TILE;
+    int64_t end = first + TT_GEMM_TILE < n ? first + TT_GEMM_TILE : n;
+    return (tt_gemm_rows){begin + first, begin + end};
+}
+
 /* All kernels read the same packed weights. Safe from several threads at once. */
 tt_status tt__gemm_pack_linear(tt_ops *, tt_weight *, const void *plain, tt_err *);
 tt_status tt__gemm_pack_conv(tt_ops *, tt_weight *, const void *plain, tt_err *);

@@ -1,6 +1,8 @@
 /* See int8.h: which kernels, and the memory of packed weights. */
 #include "tensor/cpu/int8.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "tensor/cpu/cpu.h"
 
@@ -19,6 +21,24 @@ tt_status tt__cpu_allow_int8(tt_ops *ops, tt_err *err) {
                    "int8 on this CPU: expected AVX-512 with VNNI or AMX, found neither");
 }
 
+#if defined(__x86_64__)
+/* Scales and sums of columns that only fill up are zero. */
+static void pack_panel(const tt_weight *w, const float *plain, int taps, int64_t i, char *to) {
+    float scales[TT_GEMM_TILE] = {0};
+    int32_t sums[TT_GEMM_TILE] = {0};
+    tt_gemm_rows rows = tt__gemm_rows_of_panel(w, i);
+    const tt_int8_panel panel = {.plain = plain + rows.first * w->n_in * taps,
+                                 .n_out = rows.end - rows.first,
+                                 .n_in = w->n_in,
+                                 .taps = taps};
+    int64_t column = i * TT_GEMM_TILE, left = w->n_out - column;
+    size_t n = (size_t)(left < TT_GEMM_TILE ? left : TT_GEMM_TILE);
+    tt__int8_pack_panel(&panel, to, scales, sums);
+    memcpy(w->scales + column, scales, n * sizeof *scales);
+    memcpy(w->sums + column, sums, n * sizeof *sums);
+}
+#endif
+
 tt_status tt__int8_pack(tt_ops *ops, tt_weight *w, const float *plain, tt_err *err) {
 #if defined(__x86_64__)
     int taps = w->kind == TT_WEIGHT_CONV ? w->conv.kernel * w->conv.kernel : 1;
@@ -33,9 +53,7 @@ tt_status tt__int8_pack(tt_ops *ops, tt_weight *w, const float *plain, tt_err *e
     w->data = to;
     w->size_bytes += bytes;
     ops->weight_bytes += bytes;
-    tt_int8_panel panel = {.plain = plain, .n_out = w->n_out, .n_in = w->n_in, .taps = taps};
-    for (; panel.column < w->n_out; panel.column += TT_GEMM_TILE, to += panel_bytes)
-        tt__int8_pack_panel(&panel, to, w->scales, w->sums);
+    for (int64_t i = 0; i < panels; i++) pack_panel(w, plain, taps, i, to + i * panel_bytes);
     return TT_OK;
 #else
     (void)w;
