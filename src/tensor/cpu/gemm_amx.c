@@ -199,8 +199,12 @@ static void block(tt_gemm_thread *t, const tt_gemm_block *b) {
         multiply(t, b, false, true);
     else
         multiply(t, b, false, false);
-    t->pending = b->carry_out ? (tt_gemm_target){0} : b->target;
-    t->held = b->carry_out ? b->carry_out : t->sums[0][0];
+    t->pending = b->target;
+    t->held = t->sums[0][0];
+    if (b->carry_out) {
+        t->pending = (tt_gemm_target){0};
+        t->held = b->carry_out;
+    }
 }
 
 static void begin(tt_gemm_thread *t, const tt_gemm_output *output) {

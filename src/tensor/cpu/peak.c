@@ -167,7 +167,7 @@ double tt__peak_round(const tt_cpu_features *features, tt_peak_kind kind) {
     const loop *l = loop_of(features, kind);
     if (!l) return 0;
     double rate = 0;
-    values v;
+    values v = {0};
     fill(kind, &v);
 #pragma omp parallel reduction(+ : rate)
     {
