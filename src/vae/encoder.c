@@ -15,8 +15,8 @@ struct tt_vae_encoder {
     tt__vae_half half;
 };
 
-tt_ops *tt__vae_encoder_ops(const tt_vae_encoder *v) {
-    return v->half.ops;
+const tt__vae_half *tt__vae_encoder_half(const tt_vae_encoder *v) {
+    return &v->half;
 }
 
 int64_t tt_vae_encoder_channels(const tt_vae_encoder *v) {

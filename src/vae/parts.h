@@ -71,8 +71,8 @@ tt_status tt__vae_decode_tail(tt_vae *v, const float *hidden, int64_t h, int64_t
                               tt_err *err);
 
 /* What tiles.c needs to know of the two. */
-tt_ops *tt__vae_ops(const tt_vae *v);
-tt_ops *tt__vae_encoder_ops(const tt_vae_encoder *v);
+const tt__vae_half *tt__vae_decoder_half(const tt_vae *v);
+const tt__vae_half *tt__vae_encoder_half(const tt_vae_encoder *v);
 tt_status tt__vae_encoder_check_size(const tt_vae_encoder *v, int64_t h, int64_t w, tt_err *err);
 
 #endif

@@ -9,8 +9,8 @@ struct tt_vae {
     tt__vae_half half;
 };
 
-tt_ops *tt__vae_ops(const tt_vae *v) {
-    return v->half.ops;
+const tt__vae_half *tt__vae_decoder_half(const tt_vae *v) {
+    return &v->half;
 }
 
 int64_t tt_vae_latent_channels(const tt_vae *v) {

@@ -30,8 +30,8 @@ tt_vae_tiles tt_vae_tiles_default(void);
 /* What tiled decoding allocates at most besides scratch. */
 size_t tt_vae_tiles_bytes(const tt_vae *v, const tt_vae_tiles *tiles, int64_t h, int64_t w);
 
-/* The same in tiles: scratch for one tile, or for what is done at the latents' own size where that is more. Not quite the same
- * values: norms see a tile and not the whole (tiles.c). */
+/* The same in tiles: scratch for one tile, or for what is done at the latents' own size where that is more. Nearly the same values,
+ * for up to twice the work of the tiles alone; on GPUs tiles do not know of each other, and are farther off (tiles.c). */
 tt_status tt_vae_decode_tiled(tt_vae *v, const tt_vae_tiles *tiles, const float *latent, int64_t h,
                               int64_t w, float *picture, tt_err *err);
 

@@ -1,9 +1,8 @@
-/* Tiles against the whole: PSNR above 40 dB over the range of the picture, no seams, and no more memory than was planned.
+/* Tiles against the whole: PSNR above 40 dB over the range of the picture whatever the tiles hold, no seams, and no more memory
+ * than was planned.
  *
- * Measured in f32, tiles of half a picture's side that share a quarter: the test models 49 dB; a random VAE of SDXL's widths 48 dB
- * in two tiles of 256 pixels and 44 dB in nine; the shipped VAE at 1024x1024 46 dB where all tiles look alike (here), 41 to 45
- * dB for single pictures blown up, 39 dB for one that is mostly flat, 35 dB for four different ones side by side, 31 dB for half
- * noise, half flat. What is lost is contrast and brightness that change slowly: each tile's norms see that tile alone. */
+ * Measured in f32: 55 dB and more for parts that have nothing in common, by the shipped VAE (31 to 39 where each tile is
+ * normalised by itself), 45 dB and more for random networks. */
 #include <limits.h>
 #include <math.h>
 #include <setjmp.h>
@@ -29,9 +28,9 @@
 #include "vae/parts.h"
 
 #define SMALLEST_PSNR 40.0
-#define LARGEST_SEAM  0.5
+#define LARGEST_SEAM  0.3
 
-enum { CHANNELS = 4, COLOURS = 3, H = 96, W = 128, TILE = 64, OVERLAP = 24 };
+enum { CHANNELS = 4, COLOURS = 3, H = 64, W = 96, TILE = 48, OVERLAP = 18 };
 static const tt_vae_tiles tiles = {.tile = TILE, .overlap = OVERLAP};
 
 typedef struct scene {
@@ -236,9 +235,12 @@ static void close_network(network *n) {
     tt_checkpoint_close(n->checkpoint);
 }
 
-/* The latents [32, 32, 4] of one of the shipped model's reference pictures. */
-static void encode_reference(const network *n, int number, float *latent) {
-    enum { SIDE = 256, COUNT = SIDE * SIDE * COLOURS };
+/* ---- pictures whose parts have nothing in common, by the shipped VAE ---- */
+
+enum { PART = 16, PART_SIDE = PART * 8, PART_PIXELS = PART_SIDE * PART_SIDE };
+
+/* A reference picture of the shipped model. */
+static void draw_reference(int number, float *pixels) {
     char relative[64];
     tt_buf file;
     tt_image stored, picture;
@@ -247,42 +249,85 @@ static void encode_reference(const network *n, int number, float *latent) {
     tt_buf_init(&file, TT_MIB);
     TT_GOLDEN_OK(tt_file_read(tt_golden_data_path(relative), &file, &err), err);
     TT_GOLDEN_OK(tt_image_decode(file.data, file.size, &stored, &err), err);
-    TT_GOLDEN_OK(tt_image_resize(&stored, SIDE, SIDE, &picture, &err), err);
-    float *pixels = zeros(COUNT), *deviation = zeros(COUNT);
-    for (int i = 0; i < COUNT; i++) pixels[i] = (float)picture.rgb[i] / 127.5f - 1;
-    tt_ops_plan_begin(n->ops);
-    TT_GOLDEN_OK(tt_vae_encode(n->encoder, pixels, SIDE, SIDE, latent, deviation, &err), err);
-    TT_GOLDEN_OK(tt_ops_plan_end(n->ops, &err), err);
-    TT_GOLDEN_OK(tt_vae_encode(n->encoder, pixels, SIDE, SIDE, latent, deviation, &err), err);
-    tt_free(pixels);
-    tt_free(deviation);
+    TT_GOLDEN_OK(tt_image_resize(&stored, PART_SIDE, PART_SIDE, &picture, &err), err);
+    for (int i = 0; i < PART_PIXELS * COLOURS; i++) pixels[i] = (float)picture.rgb[i] / 127.5f - 1;
     tt_image_release(&stored);
     tt_image_release(&picture);
     tt_buf_release(&file);
 }
 
-/* A sheet of the four reference pictures, four times each: 1024x1024. */
-static void the_shipped_vae_resembles_the_whole_at_1024(void **state) {
-    enum { PART = 32, PARTS = 4, SIDE = PART * PARTS, REFERENCES = 4 };
-    const scene s = {"shipped", SIDE, SIDE, {.tile = SIDE / 2, .overlap = SIDE / 8}};
-    static float parts[REFERENCES][PART * PART * CHANNELS];
-    float *latent = zeros(SIDE * SIDE * CHANNELS);
-    network n;
-    (void)state;
-    open_file(TT_SOURCE_DIR "/models/tintype-tiny.safetensors", true, &n);
-    for (int i = 0; i < REFERENCES; i++) encode_reference(&n, i + 1, parts[i]);
-    for (int y = 0; y < SIDE; y++)
-        for (int x = 0; x < SIDE; x++)
-            memcpy(latent + (y * SIDE + x) * CHANNELS,
-                   parts[(y / PART + x / PART * 3) % REFERENCES] +
-                       (y % PART * PART + x % PART) * CHANNELS,
-                   CHANNELS * sizeof *latent);
-    compare(n.ops, n.vae, &s, latent);
-    tt_free(latent);
-    close_network(&n);
+/* Bright, dark, grey, checks, a ramp, noise, or a reference by its number. */
+static void draw(char kind, float *pixels) {
+    enum { CHECK = 8 };
+    if (kind >= '1' && kind <= '4') draw_reference(kind - '0', pixels);
+    if (kind == 'n') tt_counter_fill("noise", 1, 0, pixels, (size_t)PART_PIXELS * COLOURS);
+    for (int i = 0; i < PART_PIXELS * COLOURS; i++) {
+        int x = i / COLOURS % PART_SIDE, y = i / COLOURS / PART_SIDE;
+        if (kind == 'b') pixels[i] = 0.95f;
+        if (kind == 'd') pixels[i] = -0.95f;
+        if (kind == 'g') pixels[i] = 0.2f;
+        if (kind == 'c') pixels[i] = (x / CHECK + y / CHECK) % 2 ? 0.9f : -0.9f;
+        if (kind == 'r') pixels[i] = (float)x * 2 / PART_SIDE - 1;
+    }
 }
 
-/* ---- SDXL's widths, random values ---- */
+static void encode_part(const network *n, char kind, float *latent) {
+    float *pixels = zeros(PART_PIXELS * COLOURS), *deviation = zeros(PART * PART * CHANNELS);
+    tt_err err;
+    draw(kind, pixels);
+    for (int pass = 0; pass < 2; pass++) {
+        if (pass == 0) tt_ops_plan_begin(n->ops);
+        TT_GOLDEN_OK(
+            tt_vae_encode(n->encoder, pixels, PART_SIDE, PART_SIDE, latent, deviation, &err), err);
+        if (pass == 0) TT_GOLDEN_OK(tt_ops_plan_end(n->ops, &err), err);
+    }
+    tt_free(pixels);
+    tt_free(deviation);
+}
+
+/* The latents of a map of parts, a character each. */
+static float *lay_out(const network *n, const char *map, int64_t across, int64_t *h, int64_t *w) {
+    int64_t cells = (int64_t)strlen(map), row = across * PART * CHANNELS;
+    float *latent = zeros(cells * PART * PART * CHANNELS), *part = zeros(PART * PART * CHANNELS);
+    for (int64_t kind = 0; kind < cells; kind++) {
+        if (strchr(map, map[kind]) != map + kind) continue; /* has been laid */
+        encode_part(n, map[kind], part);
+        for (int64_t i = kind; i < cells; i++)
+            for (int64_t y = 0; y < PART && map[i] == map[kind]; y++)
+                memcpy(latent + (i / across * PART + y) * row + i % across * PART * CHANNELS,
+                       part + y * PART * CHANNELS, PART * CHANNELS * sizeof *part);
+    }
+    *h = cells / across * PART;
+    *w = across * PART;
+    tt_free(part);
+    return latent;
+}
+
+static void parts_that_are_unlike_resemble_the_whole(void **state) {
+    static const struct {
+        const char *name, *map;
+        int64_t across;
+        tt_vae_tiles tiles;
+    } sheets[] = {
+        {"unlike", "bbbbddddbbbbddddbbbbddddbbbbddddccccrrrrccccrrrrccccrrrrccccrrrr", 8, {72, 16}},
+        {"references", "1122112233443344", 4, {36, 8}},
+        {"sparse", "ggggngggggg1gggg", 4, {36, 8}},
+        {"half noise", "ggggnnnn", 4, {24, 6}},
+        {"a row", "dcb1dcb2", 4, {24, 6}},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof sheets / sizeof *sheets; i++) {
+        network n; /* each its own: scratch never shrinks, and is looked at */
+        open_file(TT_SOURCE_DIR "/models/tintype-tiny.safetensors", true, &n);
+        scene s = {.name = sheets[i].name, .tiles = sheets[i].tiles};
+        float *latent = lay_out(&n, sheets[i].map, sheets[i].across, &s.h, &s.w);
+        compare(n.ops, n.vae, &s, latent);
+        tt_free(latent);
+        close_network(&n);
+    }
+}
+
+/* ---- half of SDXL's widths, random values ---- */
 
 /* Uniform values around `offset` with a deviation of `gain` / sqrt(what is summed). */
 static void add(st_writer *w, const char *prefix, const char *name, int rank, const int64_t *shape,
@@ -325,8 +370,8 @@ static void add_resnet(st_writer *w, const char *prefix, int64_t n_out, int64_t 
     if (n_out != n_in) add_conv(w, name, n_out, n_in, 1, 1);
 }
 
-static void write_full_width(const char *path) {
-    static const int64_t widths[] = {512, 512, 256, 128};
+static void write_half_width(const char *path) {
+    static const int64_t widths[] = {256, 256, 128, 64};
     enum { LEVELS = 4, RESNETS = 3 };
     char name[96];
     int64_t width = widths[0];
@@ -350,15 +395,15 @@ static void write_full_width(const char *path) {
     st_save(&w, path);
 }
 
-static void a_vae_of_full_width_resembles_the_whole(void **state) {
-    const scene s = {"full width", 32, 48, {.tile = 32, .overlap = 8}};
+static void a_vae_of_half_width_resembles_the_whole(void **state) {
+    const scene s = {"half width", 32, 48, {.tile = 32, .overlap = 8}};
     const char *folder = getenv("TT_BUILD_DIR");
     char path[PATH_MAX];
     network n;
     (void)state;
     snprintf(path, sizeof path, "%s/tt-tiling-%d.safetensors", folder ? folder : "/tmp",
              (int)getpid());
-    write_full_width(path);
+    write_half_width(path);
     open_file(path, false, &n);
     unlink(path);
     float *latent = make_latent(s.h, s.w);
@@ -392,14 +437,16 @@ static void one_tile_is_the_whole(void **state) {
 }
 
 static void tiled_encoding_resembles_the_whole(void **state) {
+    enum { HIGH = 96, WIDE = 128 };
+    static const tt_vae_tiles large = {.tile = 64, .overlap = 24};
     tt_golden_network n;
     tt_vae_encoder *vae;
     tt_err err;
     open_network(*state, &n);
     TT_GOLDEN_OK(tt_vae_encoder_open(n.loader, n.ops, &vae, &err), err);
     TT_GOLDEN_OK(tt_loader_run(n.loader, &err), err);
-    int factor = tt_vae_encoder_factor(vae), h = H * factor, w = W * factor,
-        count = H * W * CHANNELS;
+    int factor = tt_vae_encoder_factor(vae), h = HIGH * factor, w = WIDE * factor,
+        count = HIGH * WIDE * CHANNELS;
     float *picture = zeros(h * w * COLOURS), *whole = zeros(2 * count), *tiled = zeros(2 * count);
     for (int i = 0; i < h * w * COLOURS; i++) {
         const int column = i / COLOURS % w, row = i / COLOURS / w, colour = i % COLOURS;
@@ -410,9 +457,9 @@ static void tiled_encoding_resembles_the_whole(void **state) {
     TT_GOLDEN_OK(tt_ops_plan_end(n.ops, &err), err);
     TT_GOLDEN_OK(tt_vae_encode(vae, picture, h, w, whole, whole + count, &err), err);
     tt_ops_plan_begin(n.ops);
-    TT_GOLDEN_OK(tt_vae_encode_tiled(vae, &tiles, picture, h, w, tiled, tiled + count, &err), err);
+    TT_GOLDEN_OK(tt_vae_encode_tiled(vae, &large, picture, h, w, tiled, tiled + count, &err), err);
     TT_GOLDEN_OK(tt_ops_plan_end(n.ops, &err), err);
-    TT_GOLDEN_OK(tt_vae_encode_tiled(vae, &tiles, picture, h, w, tiled, tiled + count, &err), err);
+    TT_GOLDEN_OK(tt_vae_encode_tiled(vae, &large, picture, h, w, tiled, tiled + count, &err), err);
     double mean = tt_relative_error(tiled, whole, (size_t)count),
            deviation = tt_relative_error(tiled + count, whole + count, (size_t)count);
     print_message("%s: %dx%d: mean %.2g, deviation %.2g\n", (const char *)*state, w, h, mean,
@@ -433,8 +480,8 @@ int main(void) {
          NULL, "quirks"},
         {"quirks_the_plan_is_one_tile_or_the_latents", the_plan_is_one_tile_or_the_latents, NULL,
          NULL, "quirks"},
-        cmocka_unit_test(the_shipped_vae_resembles_the_whole_at_1024),
-        cmocka_unit_test(a_vae_of_full_width_resembles_the_whole),
+        cmocka_unit_test(parts_that_are_unlike_resemble_the_whole),
+        cmocka_unit_test(a_vae_of_half_width_resembles_the_whole),
         {"one_tile_is_the_whole", one_tile_is_the_whole, NULL, NULL, "quirks"},
         {"quirks_tiled_encoding_resembles_the_whole", tiled_encoding_resembles_the_whole, NULL,
          NULL, "quirks"},
