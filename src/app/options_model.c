@@ -129,7 +129,7 @@ static const tt_option MODEL[] = {
         .choices = tiling_names,
         .fixed_default = "auto",
         .default_text = "auto: when it would need more memory than there is",
-        .help = "Decodes in tiles: less memory, a little slower.",
+        .help = "Decodes in tiles: less memory, two to three times the work.",
         .example = "always",
     },
     {

@@ -15,11 +15,12 @@
  * the part file is synced first. */
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
-#include "store/download_parts.h"
+#include "store/download_journal.h"
 
 enum {
     VERSION = 2,

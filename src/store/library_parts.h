@@ -79,7 +79,7 @@ struct tt_library {
     bool no_locks;
     char machine[TT__NONCE_HEX +
                  1];      /* boot and process namespace: where a process' number means something */
-    bool knows_processes;    /* /proc tells who lives */
+    bool knows_processes; /* /proc tells who lives */
     pthread_mutex_t placing; /* held while own is looked for, and made and opened again */
     struct tt__seen {
         pthread_mutex_t mutex;

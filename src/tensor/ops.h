@@ -1,11 +1,9 @@
-/* The contract of every operation that the networks are built from, and the back-end that runs
- * them.
+/* The contract of every operation that the networks are built from, and the back-end that runs them.
  *
- * Back-ends: tensor/ref (plain C: the truth the others are tested against), tensor/cpu (oneDNN) and
- * tensor/cuda (NVIDIA GPUs; a build may lack it). A back-end is a table of functions (tt_backend)
- * chosen once in tt_ops_open; model code never knows which one runs. `data` of a tensor is an address
- * in the back-end's memory: only tt_op_upload and tt_op_download carry values to and from the host,
- * and outside of back-ends no other code may look at it (adding to it, for a part of the rows, is fine).
+ * Back-ends: tensor/ref (plain C: the truth the others are tested against), tensor/cpu (own kernels and oneDNN) and tensor/cuda
+ * (NVIDIA GPUs; a build may lack it). A back-end is a table of functions (tt_backend) chosen once in tt_ops_open; model code
+ * never knows which one runs. `data` of a tensor is an address in the back-end's memory: only tt_op_upload and tt_op_download carry
+ * values to and from the host, and outside of back-ends no other code may look at it (adding to it, for some rows, is fine).
  *
  * Rehearsal. A network's forward pass is ordinary code that asks for scratch tensors and calls
  * operations. Run once between tt_ops_plan_begin and tt_ops_plan_end it computes nothing: scratch
@@ -240,8 +238,8 @@ enum { TT_OP_KINDS = 11 };
 const tt_op_time *tt_ops_times(const tt_ops *ops); /* [TT_OP_KINDS] */
 void tt_ops_times_reset(tt_ops *ops);
 
-/* What the device's arithmetic does at best, in operations a second counted as flops are: measured with all of the engine's
- * threads and nothing but registers. 0: not native, or nobody knows (the reference, GPUs). */
+/* What the device's arithmetic does at best, with all of the engine's threads, in operations a second counted as flops are. 0: not
+ * native, or nobody knows (the reference, GPUs). */
 typedef struct tt_ops_peak {
     double f32, bf16, int8;
     const char *f32_by, *bf16_by, *int8_by; /* the instructions, "amx_bf16"; "" for 0. Static */

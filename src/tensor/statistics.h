@@ -3,6 +3,8 @@
 #ifndef TT_TENSOR_STATISTICS_H
 #define TT_TENSOR_STATISTICS_H
 
+#include <stddef.h>
+
 #include "base/err.h"
 
 /* Of any number of values; all zeros: of none. In double: values of many tiles come together without loss. */

@@ -1,11 +1,12 @@
 /* Any bytes as a download's journal: what is accepted is written again to the same bytes, and claims no chunk beyond the
  * last. A second pass has the checksums set right, as a fuzzer cannot guess SHA-256. */
+#include <openssl/evp.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/download_parts.h"
+#include "store/download_journal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

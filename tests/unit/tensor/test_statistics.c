@@ -23,7 +23,8 @@ static void parts_add_up_to_the_whole(void **state) {
     static const int ends[] = {1, 2, 3, 500, 501, COUNT};
     double values[COUNT];
     (void)state;
-    for (double offset = 0; offset < 1e7; offset = 10 * offset + 1) {
+    for (int64_t power = 0; power < 10000000; power = 10 * power + 1) {
+        const double offset = (double)power;
         tt_norm_statistics sum = {0};
         for (int i = 0; i < COUNT; i++) values[i] = sin(i) * (i > COUNT / 2 ? 5 : 1) + offset;
         for (size_t k = 0; k < sizeof ends / sizeof *ends; k++) {
