@@ -58,7 +58,7 @@ static void expect_class(const char *text, tt_fetch_class download, bool is_edge
     tt__answer answer = {.status = 0};
     page = text;
     dl_case *c = dl_begin(serve_the_page, DL_CHUNK);
-    c->services.time_divisor = c->options.time_divisor = 10000;
+    c->services.time_divisor = c->options.time_divisor = 100; /* a stall: 150 ms */
     dl_expect_failure(c, download, "HTTP ");
     const tt__question q = {.method = "GET", .url = c->file.url, .whom = "it", .wants_body = true};
     assert_int_equal(tt__ask_begin(&ask, &c->services, 20 * 1000, &c->error), TT_OK);

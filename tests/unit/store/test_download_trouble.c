@@ -196,7 +196,7 @@ static void what_does_not_pass_has_its_class(void **state) {
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         fail_how = CASES[i].way;
         dl_case *c = dl_begin(serve_failure, SIZE);
-        c->options.time_divisor = 1000;
+        c->options.time_divisor = 200;
         dl_expect_failure(c, CASES[i].class_, CASES[i].part);
         assert_in_range(c->server->n_requests, 7, 10);
         if (CASES[i].class_ == TT_FETCH_RATE) assert_int_equal(c->error.retry_after_ms, 1000);
@@ -454,7 +454,7 @@ static void nobody_listening_is_a_failure_of_the_network(void **state) {
     (void)state;
     dl_case *c = dl_begin(dl_serve_well, SIZE);
     snprintf(c->file.url, sizeof c->file.url, "http://127.0.0.1:1/?secret");
-    c->options.time_divisor = 1000;
+    c->options.time_divisor = 200;
     dl_expect_failure(c, TT_FETCH_NETWORK, "could not connect");
     dl_end(c);
 }
