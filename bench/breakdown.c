@@ -6,7 +6,7 @@
  * The first step is a warm-up: s_per_step is the median of the others (of the only one when there is only one) and
  * the operations are a mean over the same steps: calls, time, GFLOP of products by their shapes, GB that must move at
  * least. "other" is what the operations do not explain: the sampler, guidance, copies, dispatch. "peak" is what the
- * arithmetic does with registers only, in GFLOP/s, measured when the picture is done.
+ * arithmetic does at best, in GFLOP/s, measured when the picture is done.
  *
  * --warm makes the picture once before, as in a worker that has served already. --untimed leaves the operations alone: on a GPU the
  * marks that measure them take a few percent of the time.

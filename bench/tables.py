@@ -123,7 +123,7 @@ def operations(records, part):
 def peaks(record):
     peak = record.get("peak", {})
     known = [(d, peak[d], peak[d + "_by"]) for d in ("f32", "bf16", "int8") if peak.get(d)]
-    return "Peak, registers only: " + ", ".join("%s %.0f GFLOP/s (%s)" % k for k in known) if known else ""
+    return "Peak: " + ", ".join("%s %.0f GFLOP/s (%s)" % k for k in known) if known else ""
 
 
 def scaling(records, base_side=512):
