@@ -45,7 +45,7 @@ typedef enum tt_device {
 } tt_device;
 
 typedef enum tt_tiling {
-    TT_TILING_AUTO, /* when the VAE would need more memory than there is */
+    TT_TILING_AUTO, /* when the VAE's decoder would need more memory than there is: tiles of 1024 pixels, or of 512 */
     TT_TILING_NEVER,
     TT_TILING_ALWAYS, /* for all pictures of more than one tile (1024 pixels) */
 } tt_tiling;

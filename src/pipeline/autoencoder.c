@@ -73,31 +73,59 @@ static size_t most_bytes(const tt_engine *e) {
     return left > SIZE_MAX - ours ? SIZE_MAX : left + ours;
 }
 
-/* True when the sizes alone decide; *tiled is the answer then. */
-static bool is_settled(const tt_generation *g, bool *tiled) {
-    const tt_vae_tiles tiles = tt_vae_tiles_default();
-    bool is_one = g->latent_h <= tiles.tile && g->latent_w <= tiles.tile;
-    *tiled = !is_one && g->engine->tiling == TT_TILING_ALWAYS;
-    return is_one || g->engine->tiling != TT_TILING_AUTO;
+/* No more than one of these. */
+static bool is_one(const tt_generation *g, const tt_vae_tiles *tiles) {
+    return g->latent_h <= tiles->tile && g->latent_w <= tiles->tile;
 }
 
+/* True when the sizes alone decide for tiles of the usual size; *tiled is the answer then. */
+static bool is_settled(const tt_generation *g, bool *tiled) {
+    const tt_vae_tiles tiles = tt_vae_tiles_default();
+    *tiled = !is_one(g, &tiles) && g->engine->tiling == TT_TILING_ALWAYS;
+    return is_one(g, &tiles) || g->engine->tiling != TT_TILING_AUTO;
+}
+
+static tt_status decode_pass(const tt_generation *g, tt_vae *vae, const float *latent,
+                             float *picture, tt_err *err) {
+    if (g->tiled)
+        return tt_vae_decode_tiled(vae, &g->tiles, latent, g->latent_h, g->latent_w, picture, err);
+    return tt_vae_decode(vae, latent, g->latent_h, g->latent_w, picture, err);
+}
+
+/* By a rehearsal that only asks. */
+static tt_status fits(const tt_generation *g, bool *out, tt_err *err) {
+    tt_engine *e = g->engine;
+    tt_ops_plan_begin(e->vae_ops);
+    TT_TRY(decode_pass(g, e->vae, g->unet_in, g->decoded, err));
+    *out = tt_ops_planned_bytes(e->vae_ops) <= most_bytes(e);
+    tt_scratch_reset(e->vae_ops);
+    return TT_OK;
+}
+
+/* The whole where it fits, else the largest tiles that do, else the smallest. Tiles that are normalised each by itself must not
+ * be small. */
 tt_status tt__choose_tiles(tt_generation *g, tt_err *err) {
     tt_engine *e = g->engine;
-    if (is_settled(g, &g->tiled)) return TT_OK;
-    tt_ops_plan_begin(e->vae_ops);
-    TT_TRY(tt_vae_decode(e->vae, g->unet_in, g->latent_h, g->latent_w, g->decoded, err));
-    g->tiled = tt_ops_planned_bytes(e->vae_ops) > most_bytes(e);
-    tt_scratch_reset(e->vae_ops); /* this rehearsal only asked */
+    const tt_vae_tiles sizes[] = {tt_vae_tiles_default(), tt_vae_tiles_small()};
+    size_t n = tt_ops_shares_norms(e->vae_ops) ? 2 : 1;
+    bool does_fit = false;
+    g->tiles = sizes[0];
+    bool is_known = is_settled(g, &g->tiled) && e->tiling != TT_TILING_AUTO;
+    if (is_known || is_one(g, &sizes[n - 1])) return TT_OK;
+    TT_TRY(fits(g, &does_fit, err));
+    for (size_t i = 0; i < n && !does_fit; i++) {
+        if (is_one(g, &sizes[i])) continue;
+        g->tiled = true;
+        g->tiles = sizes[i];
+        if (i + 1 < n) TT_TRY(fits(g, &does_fit, err));
+    }
     return TT_OK;
 }
 
 tt_status tt__vae_pass(const tt_generation *g, tt_vae *vae, const float *latent, float *picture,
                        tt_err *err) {
-    const tt_vae_tiles tiles = tt_vae_tiles_default();
     g->result->vae_tiled = g->tiled;
-    if (g->tiled)
-        return tt_vae_decode_tiled(vae, &tiles, latent, g->latent_h, g->latent_w, picture, err);
-    return tt_vae_decode(vae, latent, g->latent_h, g->latent_w, picture, err);
+    return decode_pass(g, vae, latent, picture, err);
 }
 
 /* ---- f32 ---------------------------------------------------------------------------------------------- */

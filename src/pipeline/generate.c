@@ -204,11 +204,10 @@ static tt_status rehearse(tt_generation *g, tt_err *err) {
 
 /* Tiles are assembled outside of scratch memory, those of one pass at a time. */
 static size_t tiles_bytes(const tt_generation *g) {
-    const tt_vae_tiles tiles = tt_vae_tiles_default();
     size_t most = 0;
     for (const tt_generation *p = g; p; p = p->next) {
         if (!p->tiled || !tt__is_decoded(p)) continue;
-        size_t bytes = tt_vae_tiles_bytes(p->engine->vae, &tiles, p->latent_h, p->latent_w);
+        size_t bytes = tt_vae_tiles_bytes(p->engine->vae, &p->tiles, p->latent_h, p->latent_w);
         if (bytes > most) most = bytes;
     }
     return most;

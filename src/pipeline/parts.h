@@ -97,7 +97,8 @@ typedef struct tt_generation {
     tt__words words;
     tt_adapter_use uses[TT_MAX_ADAPTER_USES]; /* adapters that change something */
     int n_uses;
-    bool tiled;           /* the VAE */
+    bool tiled; /* the VAE's decoder, by: */
+    tt_vae_tiles tiles;
     size_t request_bytes; /* of the buffers below */
     tt_sampler *sampler;
     int64_t latent_h, latent_w, channels; /* of one picture */
@@ -194,7 +195,7 @@ tt_status tt__vae_open(tt_engine *e, tt_err *err); /* the decoder */
 void tt__vae_close(tt_engine *e);
 void tt__count_weights(tt_engine *e); /* into info */
 tt_status tt__encoder_need(tt_engine *e, tt_err *err);
-/* Decides g->tiled. Before the plan: it rehearses large pictures whole. */
+/* Decides g->tiled and g->tiles. Before the plan: it rehearses large pictures, whole and in tiles. */
 tt_status tt__choose_tiles(tt_generation *g, tt_err *err);
 /* The decoder's pass, whole or in tiles. */
 tt_status tt__vae_pass(const tt_generation *g, tt_vae *vae, const float *latent, float *picture,

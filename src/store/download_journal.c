@@ -13,6 +13,8 @@
  *
  * Whatever is not exactly this is no journal: the download starts anew. A journal never claims what is not on disk, as
  * the part file is synced first. */
+#include "store/download_journal.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -20,7 +22,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "store/download_journal.h"
 
 enum {
     VERSION = 2,

@@ -43,14 +43,18 @@
 
 /* 1024 pixels of SDXL: what it is trained to. A quarter of overlap is wider than what 3x3 convolutions see at the latents' own
  * size (about 12). */
-enum { DEFAULT_TILE = 128, DEFAULT_OVERLAP = 32 };
+enum { DEFAULT_TILE = 128, SMALL_TILE = 64, OVERLAPS = 4 };
 
 /* Pixels along a side of a patch, 8 of SDXL's latents: more would be a coarser sample, fewer have more seams. Half of it did as
  * well. */
 enum { PATCH = 64 };
 
 tt_vae_tiles tt_vae_tiles_default(void) {
-    return (tt_vae_tiles){.tile = DEFAULT_TILE, .overlap = DEFAULT_OVERLAP};
+    return (tt_vae_tiles){.tile = DEFAULT_TILE, .overlap = DEFAULT_TILE / OVERLAPS};
+}
+
+tt_vae_tiles tt_vae_tiles_small(void) {
+    return (tt_vae_tiles){.tile = SMALL_TILE, .overlap = SMALL_TILE / OVERLAPS};
 }
 
 /* Tiles along one direction. */

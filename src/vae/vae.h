@@ -26,7 +26,9 @@ tt_status tt_vae_decode(tt_vae *v, const float *latent, int64_t h, int64_t w, fl
 typedef struct tt_vae_tiles {
     int64_t tile, overlap; /* 0 < overlap < tile */
 } tt_vae_tiles;
-tt_vae_tiles tt_vae_tiles_default(void);
+tt_vae_tiles tt_vae_tiles_default(void); /* 128: 1024 of SDXL's pixels */
+tt_vae_tiles tt_vae_tiles_small(
+    void); /* half of that: a quarter of the memory, more of the work twice */
 /* What tiled decoding allocates at most besides scratch. */
 size_t tt_vae_tiles_bytes(const tt_vae *v, const tt_vae_tiles *tiles, int64_t h, int64_t w);
 
