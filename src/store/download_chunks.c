@@ -55,11 +55,7 @@ tt__slot *tt__window_take(tt__window *w, uint64_t chunk, size_t size) {
 }
 
 void tt__window_wait(tt__window *w, int64_t for_ms) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t ns = until.tv_nsec + for_ms % 1000 * 1000000;
-    until.tv_sec += for_ms / 1000 + ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
+    const struct timespec until = tt_clock_moment(tt_clock_ms() + for_ms);
     pthread_mutex_lock(&w->shared.mutex);
     if (w->shared.is_loop_waiting)
         pthread_cond_timedwait(&w->shared.for_loop, &w->shared.mutex, &until);
@@ -123,12 +119,8 @@ static bool init_conditions(tt__window *w) {
     pthread_cond_t *const all[] = {&w->shared.for_loop, &w->shared.for_writer,
                                    &w->shared.for_hasher};
     enum { N = sizeof all / sizeof *all };
-    pthread_condattr_t attributes;
     int n = 0;
-    if (pthread_condattr_init(&attributes) != 0) return false;
-    if (pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0)
-        while (n < N && pthread_cond_init(all[n], &attributes) == 0) n++;
-    pthread_condattr_destroy(&attributes);
+    while (n < N && tt_clock_condition_init(all[n]) == 0) n++;
     bool is_good = n == N && pthread_mutex_init(&w->shared.mutex, NULL) == 0;
     while (!is_good && n > 0) pthread_cond_destroy(all[--n]);
     return is_good;
