@@ -78,11 +78,10 @@ static bool is_one(const tt_generation *g, const tt_vae_tiles *tiles) {
     return g->latent_h <= tiles->tile && g->latent_w <= tiles->tile;
 }
 
-/* True when the sizes alone decide for tiles of the usual size; *tiled is the answer then. */
-static bool is_settled(const tt_generation *g, bool *tiled) {
+/* More than one tile of the usual size, and the engine's tiling is this. */
+static bool is_several(const tt_generation *g, tt_tiling tiling) {
     const tt_vae_tiles tiles = tt_vae_tiles_default();
-    *tiled = !is_one(g, &tiles) && g->engine->tiling == TT_TILING_ALWAYS;
-    return is_one(g, &tiles) || g->engine->tiling != TT_TILING_AUTO;
+    return !is_one(g, &tiles) && g->engine->tiling == tiling;
 }
 
 static tt_status decode_pass(const tt_generation *g, tt_vae *vae, const float *latent,
@@ -110,8 +109,8 @@ tt_status tt__choose_tiles(tt_generation *g, tt_err *err) {
     size_t n = tt_ops_shares_norms(e->vae_ops) ? 2 : 1;
     bool does_fit = false;
     g->tiles = sizes[0];
-    bool is_known = is_settled(g, &g->tiled) && e->tiling != TT_TILING_AUTO;
-    if (is_known || is_one(g, &sizes[n - 1])) return TT_OK;
+    g->tiled = is_several(g, TT_TILING_ALWAYS);
+    if (e->tiling != TT_TILING_AUTO || is_one(g, &sizes[n - 1])) return TT_OK;
     TT_TRY(fits(g, &does_fit, err));
     for (size_t i = 0; i < n && !does_fit; i++) {
         if (is_one(g, &sizes[i])) continue;
@@ -181,10 +180,10 @@ static tt_status encode_pass(const tt_generation *g, bool tiled, tt_vae_encoder 
 
 static tt_status encode_with(tt_generation *g, tt_ops *ops, tt_vae_encoder *v, const float *picture,
                              float *mean, float *deviation, tt_err *err) {
-    bool tiled, is_known = is_settled(g, &tiled);
+    bool tiled = is_several(g, TT_TILING_ALWAYS);
     tt_ops_plan_begin(ops);
     TT_TRY(encode_pass(g, tiled, v, picture, mean, deviation, err));
-    if (!is_known && tt_ops_planned_bytes(ops) > most_bytes(g->engine)) {
+    if (is_several(g, TT_TILING_AUTO) && tt_ops_planned_bytes(ops) > most_bytes(g->engine)) {
         tiled = true;
         tt_scratch_reset(ops);
         tt_ops_plan_begin(ops);
