@@ -7,7 +7,6 @@
 /* cmocka needs the four above first */
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "support/ops_bench.h"
 
 static void results_do_not_depend_on_threads(void **state) {
@@ -80,28 +79,9 @@ static void scratch_refuses_what_was_not_planned(void **state) {
     tt_bench_close(&b);
 }
 
-static void fail_each_allocation(tt_backend_kind kind) {
-    float data[64] = {0};
-    for (int n = 0; n < 12; n++) {
-        tt_ops *ops = NULL;
-        tt_weight *w = NULL;
-        tt_err err;
-        const tt_ops_options options = {kind, TT_F32, 1};
-        tt_alloc_fail_after(n);
-        if (tt_ops_open(&options, &ops, &err) == TT_OK) {
-            if (tt_weight_linear(ops, data, data, 4, 4, &w, &err) != TT_OK) assert_null(w);
-            tt_alloc_fail_after(-1);
-            tt_weight_free(ops, w);
-            assert_int_equal(tt_ops_weight_bytes(ops), 0);
-        }
-        tt_alloc_fail_after(-1);
-        tt_ops_close(ops);
-    }
-}
-
 static void failed_allocations_are_errors_not_crashes(void **state) {
     (void)state;
-    fail_each_allocation(TT_BACKEND_CPU);
+    tt_bench_fail_each_allocation(TT_BACKEND_CPU);
 }
 
 int main(void) {

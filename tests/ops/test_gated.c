@@ -109,21 +109,7 @@ static void wrong_uses_get_a_sentence(void **state) {
 
 static void failed_allocations_leave_nothing(void **state) {
     (void)state;
-    const float w[2 * 4 * 4] = {0}, bias[8] = {0};
-    for (int bf16 = 0; bf16 <= tt_cpu_has_bf16(); bf16++) {
-        tt_bench b = tt_bench_open(bf16 ? TT_BF16 : TT_F32, 1);
-        tt_status status = TT_E_NOMEM;
-        for (int n = 0; status != TT_OK; n++) {
-            tt_weight *weight;
-            tt_alloc_fail_after(n);
-            status = tt_weight_gated(b.tested, w, bias, 4, 4, &weight, &b.err);
-            tt_alloc_fail_after(-1);
-            assert_true(status == TT_OK || (status == TT_E_NOMEM && !weight));
-            tt_weight_free(b.tested, weight);
-            assert_int_equal(tt_ops_weight_bytes(b.tested), 0);
-        }
-        tt_bench_close(&b);
-    }
+    tt_bench_fail_each_of_weight(tt_weight_gated);
 }
 
 int main(void) {

@@ -484,29 +484,10 @@ static void cuda_says_why_it_cannot_be_opened(void **state) {
                 strstr(err.message, "libcublasLt") != NULL);
 }
 
-static void fail_each_allocation(tt_backend_kind kind) {
-    float data[64] = {0};
-    for (int n = 0; n < 12; n++) {
-        tt_ops *ops = NULL;
-        tt_weight *w = NULL;
-        tt_err err;
-        const tt_ops_options options = {kind, TT_F32, 1};
-        tt_alloc_fail_after(n);
-        if (tt_ops_open(&options, &ops, &err) == TT_OK) {
-            if (tt_weight_linear(ops, data, data, 4, 4, &w, &err) != TT_OK) assert_null(w);
-            tt_alloc_fail_after(-1);
-            tt_weight_free(ops, w);
-            assert_int_equal(tt_ops_weight_bytes(ops), 0);
-        }
-        tt_alloc_fail_after(-1);
-        tt_ops_close(ops);
-    }
-}
-
 static void cuda_failed_allocations_are_errors_not_crashes(void **state) {
     (void)state;
     if (!tt_has_cuda()) skip();
-    fail_each_allocation(TT_BACKEND_CUDA);
+    tt_bench_fail_each_allocation(TT_BACKEND_CUDA);
 }
 
 /* An argument chooses cases by a pattern, as in "cuda_*". */

@@ -181,23 +181,14 @@ static void wrong_uses_get_a_sentence(void **state) {
     tt_bench_close(&b);
 }
 
+static tt_status make_weight(tt_ops *ops, const void *plain, const float *bias, int64_t n_out,
+                             int64_t n_in, tt_weight **out, tt_err *err) {
+    return tt_weight_upsample_conv(ops, plain, bias, n_out, n_in, out, err);
+}
+
 static void failed_allocations_leave_nothing(void **state) {
     (void)state;
-    const float w[4 * 4 * 9] = {0}, bias[4] = {0};
-    for (int bf16 = 0; bf16 <= tt_cpu_has_bf16(); bf16++) {
-        tt_bench b = tt_bench_open(bf16 ? TT_BF16 : TT_F32, 1);
-        tt_status status = TT_E_NOMEM;
-        for (int n = 0; status != TT_OK; n++) {
-            tt_weight *weight;
-            tt_alloc_fail_after(n);
-            status = tt_weight_upsample_conv(b.tested, w, bias, 4, 4, &weight, &b.err);
-            tt_alloc_fail_after(-1);
-            assert_true(status == TT_OK || (status == TT_E_NOMEM && !weight));
-            tt_weight_free(b.tested, weight);
-            assert_int_equal(tt_ops_weight_bytes(b.tested), 0);
-        }
-        tt_bench_close(&b);
-    }
+    tt_bench_fail_each_of_weight(make_weight);
 }
 
 int main(void) {

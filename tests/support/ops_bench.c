@@ -163,6 +163,44 @@ void tt_bench_same_bytes(tt_problem *p, tt_bench_fn op, tt_dtype dtype) {
     tt_free(first);
 }
 
+void tt_bench_fail_each_allocation(tt_backend_kind kind) {
+    float data[64] = {0};
+    for (int n = 0; n < 12; n++) {
+        tt_ops *ops = NULL;
+        tt_weight *w = NULL;
+        tt_err err;
+        const tt_ops_options options = {kind, TT_F32, 1};
+        tt_alloc_fail_after(n);
+        if (tt_ops_open(&options, &ops, &err) == TT_OK) {
+            if (tt_weight_linear(ops, data, data, 4, 4, &w, &err) != TT_OK) assert_null(w);
+            tt_alloc_fail_after(-1);
+            tt_weight_free(ops, w);
+            assert_int_equal(tt_ops_weight_bytes(ops), 0);
+        }
+        tt_alloc_fail_after(-1);
+        tt_ops_close(ops);
+    }
+}
+
+void tt_bench_fail_each_of_weight(tt_bench_weight_fn make) {
+    enum { SIDE = 4, MOST_PER_PAIR = 9 }; /* a 3x3 kernel */
+    const float w[SIDE * SIDE * MOST_PER_PAIR] = {0}, bias[2 * SIDE] = {0};
+    for (int bf16 = 0; bf16 <= tt_cpu_has_bf16(); bf16++) {
+        tt_bench b = tt_bench_open(bf16 ? TT_BF16 : TT_F32, 1);
+        tt_status status = TT_E_NOMEM;
+        for (int n = 0; status != TT_OK; n++) {
+            tt_weight *weight;
+            tt_alloc_fail_after(n);
+            status = make(b.tested, w, bias, SIDE, SIDE, &weight, &b.err);
+            tt_alloc_fail_after(-1);
+            assert_true(status == TT_OK || (status == TT_E_NOMEM && !weight));
+            tt_weight_free(b.tested, weight);
+            assert_int_equal(tt_ops_weight_bytes(b.tested), 0);
+        }
+        tt_bench_close(&b);
+    }
+}
+
 static tt_status with_epilogue(tt_bench *b, tt_ops *ops, tt_problem *p, tt_weight *w, tt_tensor *x,
                                tt_tensor *y) {
     tt_tensor mul = {0}, add = {0};

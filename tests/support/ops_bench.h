@@ -49,6 +49,13 @@ void tt_bench_compare(tt_bench *b, tt_problem *p, tt_bench_fn op);
 /* On the CPU: the same bytes whatever the number of threads. */
 void tt_bench_same_bytes(tt_problem *p, tt_bench_fn op, tt_dtype dtype);
 
+/* The nth allocation of opening a back-end and packing a weight fails, for each n: errors, and no memory stays. */
+void tt_bench_fail_each_allocation(tt_backend_kind kind);
+/* The same of a maker of weights alone, until all are enough; in both types where the CPU can. */
+typedef tt_status (*tt_bench_weight_fn)(tt_ops *ops, const void *plain, const float *bias,
+                                        int64_t n_out, int64_t n_in, tt_weight **out, tt_err *err);
+void tt_bench_fail_each_of_weight(tt_bench_weight_fn make);
+
 /* Operations that several programs run: weights p->w and p->bias, epilogue by p->epilogue.act, use_mul and use_add. */
 tt_status tt_bench_linear(tt_bench *b, tt_ops *ops, tt_problem *p, tt_tensor *x, tt_tensor *y);
 tt_status tt_bench_conv(tt_bench *b, tt_ops *ops, tt_problem *p, tt_tensor *x, tt_tensor *y);
